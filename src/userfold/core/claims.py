@@ -1,0 +1,98 @@
+"""Identifiers: which values name a user, how they are claimed and freed, and what a deleted user's keep closed."""
+
+from __future__ import annotations
+
+from userfold.core import identifiers
+from userfold.core.errors import IdentifierTaken, UserDeleted
+from userfold.core.ids import Mint
+from userfold.core.reading import Records, Writes, read, read_all
+from userfold.core.records import Identifier, Key, ProjectSettings, Tombstone, User
+from userfold.core.trust import Author
+
+DAY_MS = 86_400_000
+_USERCOM_ID_BITS = 53  # what a JavaScript number holds exactly
+
+
+def identifiers_of(user: User) -> dict[str, str]:
+    """{identifier in its normal form: the path where it stands}."""
+    names = {f"email|{a.email_address}": f"/email_addresses/{i}" for i, a in enumerate(user.email_addresses)}
+    names |= {f"phone|{n.phone_number}": f"/phone_numbers/{i}" for i, n in enumerate(user.phone_numbers)}
+    if user.username is not None:
+        names[f"username|{identifiers.username(user.username)}"] = "/username"
+    if user.external_id is not None:
+        names[f"external_id|{user.external_id}"] = "/external_id"
+    if user.usercom_id is not None:
+        names[f"usercom_id|{user.usercom_id}"] = "/usercom_id"
+    return names
+
+
+def claim(project_id: str, before: User | None, after: User, author: Author, records: Records) -> Writes:
+    """The writes that make `after`'s identifiers its own and free those it gave up. Raises `IdentifierTaken`."""
+    old = identifiers_of(before) if before is not None else {}
+    new = identifiers_of(after)
+    gained = {name: path for name, path in new.items() if name not in old}
+    lost = [name for name in old if name not in new]
+    if not gained and not lost:
+        return {}
+    keys = [identifier_key(project_id, name) for name in gained]
+    if after.external_id is not None and f"external_id|{after.external_id}" in gained:
+        _refuse_id_of_another(project_id, after, records)
+    holders = read_all(records, keys)
+    for path, holder in zip(gained.values(), holders, strict=True):
+        if isinstance(holder, Identifier) and holder.user_id != after.id:
+            raise IdentifierTaken(path=path)
+    writes: Writes = {
+        identifier_key(project_id, name): Identifier(identifier=name, user_id=after.id, set_by=author.trust)
+        for name in gained
+    }
+    kept = {f"external_id|{alias}" for alias in after.external_id_aliases}
+    writes |= {identifier_key(project_id, name): None for name in lost if name not in kept}
+    return writes
+
+
+def _refuse_id_of_another(project_id: str, user: User, records: Records) -> None:
+    """A `userId` that equals a user's id names that user, so nobody else may have it as external_id."""
+    assert user.external_id is not None
+    if user.external_id != user.id and read(records, Key("user", project_id, user.external_id), User):
+        raise IdentifierTaken(path="/external_id")
+
+
+def refuse_taken_id(project_id: str, user_id: str, records: Records) -> None:
+    user, claim = read_all(
+        records, [Key("user", project_id, user_id), identifier_key(project_id, f"external_id|{user_id}")]
+    )
+    if user is not None or claim is not None:
+        raise IdentifierTaken(path="/id")
+
+
+def refuse_tombstoned(
+    project_id: str, external_id: str | None, records: Records, now: int, settings: ProjectSettings
+) -> None:
+    if external_id is None:
+        return
+    ids = (external_id, tombstone_id(project_id, f"external_id|{external_id}"))
+    for tombstone in read_all(records, [Key("tombstone", project_id, id_) for id_ in ids]):
+        if isinstance(tombstone, Tombstone):
+            until = tombstone.at + settings.tombstone_days * DAY_MS
+            if now < until:
+                raise UserDeleted(path="/external_id", until=until)
+
+
+def free_usercom_id(project_id: str, records: Records, mint: Mint) -> int:
+    mask = (1 << _USERCOM_ID_BITS) - 1
+    number = mint.entropy >> 80 & mask  # the bits that no id of this command is made of
+    while number == 0 or read(records, identifier_key(project_id, f"usercom_id|{number}"), Identifier):
+        number = number + 1 & mask
+    return number
+
+
+def may_adopt(claim: Identifier, author: Author) -> bool:
+    return claim.set_by == "browser" and author.trust == "backend"
+
+
+def identifier_key(project_id: str, name: str) -> Key:
+    return Key("identifier", project_id, name)
+
+
+def tombstone_id(project_id: str, name: str) -> str:
+    return "sha256:" + identifiers.digest(project_id, name)

@@ -1,0 +1,82 @@
+"""What can be asked of the core: frozen data, made by an API, applied by `rules.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from userfold.core.records import ApiKey, Project
+from userfold.core.trust import Author
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """Field values that are to join a user, and the merge mode (a row of `merge.MODES`) by which its bags do."""
+
+    mode: str
+    document: dict[str, Any]
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish of `author` in one project. Only a user of that project can be seen or changed by it."""
+
+    project_id: str
+    author: Author
+
+
+class CreateUser(Command, frozen=True, kw_only=True):
+    """Make a user. An external_id that only a browser has claimed so far is adopted with all that it holds."""
+
+    edits: tuple[Edit, ...]
+    user_id: str | None = None  # given by an import, else made here
+    created_at: int | None = None
+
+
+class UpdateUser(Command, frozen=True, kw_only=True):
+    """Change a user. `if_match`: only if its version is one of these."""
+
+    user_id: str
+    edits: tuple[Edit, ...]
+    if_match: tuple[int, ...] | None = None
+
+
+class UpsertUser(Command, frozen=True, kw_only=True):
+    """Change the user whom `external_id` names, or make it. From a `session_id`, attribution decides what is written.
+
+    A user's own id names it too, as browsers know no other.
+    """
+
+    external_id: str
+    edits: tuple[Edit, ...]
+    session_id: str | None = None
+    if_match: tuple[int, ...] | None = None
+
+
+class DeleteUser(Command, frozen=True, kw_only=True):
+    """Erase a user and its history, free its identifiers, leave a tombstone."""
+
+    user_id: str
+    if_match: tuple[int, ...] | None = None
+
+
+class StartSession(Command, frozen=True, kw_only=True):
+    """Begin a tracking session that belongs to nobody yet."""
+
+
+class CreateProject(Command, frozen=True, kw_only=True):
+    """Make a project and its first keys."""
+
+    project: Project
+    keys: tuple[ApiKey, ...] = ()
+
+
+class CreateKey(Command, frozen=True, kw_only=True):
+    """Add a key to a project."""
+
+    key: ApiKey
+
+
+class RevokeKey(Command, frozen=True, kw_only=True):
+    """Make a key useless from now on. Revoking it again changes nothing."""
+
+    key_id: str

@@ -1,0 +1,83 @@
+"""The difference between two JSON values as operations, and the way back from operations to a value.
+
+Objects are compared key by key at every depth; an added or removed member is one operation with its whole value, and
+`{}` and `[]` are values like any other. A list that changed is one operation: the run that differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec import UNSET
+
+from userfold.core.jsontext import same_text
+from userfold.core.records import Operation
+
+
+def diff(before: Any, after: Any, path: str) -> Iterator[Operation]:
+    """The operations at and below `path` that make `after` of `before`; none if they are the same data.
+
+    `UNSET` stands for an absent value.
+    """
+    if before is after:
+        return
+    if before is UNSET:
+        yield Operation(op="add", path=path, new=after)
+    elif after is UNSET:
+        yield Operation(op="remove", path=path, old=before)
+    elif isinstance(before, dict) and isinstance(after, dict):
+        for name in (*before, *(name for name in after if name not in before)):
+            one, other = before.get(name, UNSET), after.get(name, UNSET)
+            if one is not other:
+                yield from diff(one, other, f"{path}/{escape(name)}")
+    elif isinstance(before, list) and isinstance(after, list):
+        yield from _diff_lists(before, after, path)
+    elif not same_text(before, after):
+        yield Operation(op="replace", path=path, old=before, new=after)
+
+
+def escape(name: str) -> str:
+    """A key as one part of a JSON Pointer (RFC 6901, 3)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def fold(document: Any, operations: Iterable[Operation]) -> Any:
+    """`document` with the operations applied in order. `document` is not changed."""
+    for operation in operations:
+        names = [part.replace("~1", "/").replace("~0", "~") for part in operation.path.split("/")[1:]]
+        document = _apply(document, names, operation)
+    return document
+
+
+def _diff_lists(before: list[Any], after: list[Any], path: str) -> Iterator[Operation]:
+    shorter = min(len(before), len(after))
+    start = next((i for i in range(shorter) if not same_text(before[i], after[i])), shorter)
+    if start == len(before) == len(after):
+        return
+    tail = 0
+    while tail < shorter - start and same_text(before[-1 - tail], after[-1 - tail]):
+        tail += 1
+    yield Operation(
+        op="replace",
+        path=path,
+        at=start,
+        removed=before[start : len(before) - tail],
+        added=after[start : len(after) - tail],
+    )
+
+
+def _apply(value: Any, names: list[str], operation: Operation) -> Any:
+    if names:
+        name, *rest = names
+        copy = dict(value)
+        if not rest and operation.op == "remove":
+            del copy[name]
+        else:
+            copy[name] = _apply(value.get(name), rest, operation)
+        return copy
+    if operation.at is not UNSET:
+        assert isinstance(operation.removed, list) and isinstance(operation.added, list)
+        end = operation.at + len(operation.removed)
+        return [*value[: operation.at], *operation.added, *value[end:]]
+    return operation.new

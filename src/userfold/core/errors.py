@@ -1,0 +1,177 @@
+"""Refusals: what the core answers instead of a change. Nothing was stored when one is raised.
+
+An error's docstring is its message; its `code` is stable and may be relied on; its attributes are data for the
+caller. The core never says which HTTP status a refusal has: each API has one table for that.
+
+    DomainError
+    ├── InputError            the text or its values are wrong, whatever is stored
+    │   ├── JsonInvalid, JsonDuplicateKey, JsonTooDeep
+    │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldRequired
+    │   └── BagTooLarge, BagTooDeep
+    ├── NotFound              UserNotFound, VersionNotFound, KeyNotFound
+    ├── IdentifierTaken, UserIdProtected, UserDeleted
+    ├── VersionMismatch
+    ├── UserDisabled, SessionClosed
+    └── CommandBroken         our own bug, answered as one
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+
+class DomainError(Exception):
+    """A refusal. Nothing was stored."""
+
+    code: ClassVar[str] = "refused"
+    hint: ClassVar[str] = ""  # what to do about it; shown to the caller
+
+    def __init__(self, **data: Any) -> None:
+        self.data = data
+        super().__init__(data)
+
+    @property
+    def path(self) -> str | None:
+        """The JSON Pointer (RFC 6901) of what is at fault, or None."""
+        path = self.data.get("path")
+        return path if isinstance(path, str) else None
+
+    def __str__(self) -> str:
+        message = re.sub(r"\s+", " ", type(self).__doc__ or "").strip()
+        return message.format_map(self.data)
+
+
+class InputError(DomainError):
+    """The input is not valid."""
+
+
+class JsonInvalid(InputError):
+    """The body is not valid JSON: {reason}."""
+
+    code = "json_invalid"
+
+
+class JsonDuplicateKey(InputError):
+    """An object in the body has the key {key!r} more than once."""
+
+    code = "json_duplicate_key"
+    hint = "Two readers of such a text may see different values (RFC 7493, 2.3). Send each key once."
+
+
+class JsonTooDeep(InputError):
+    """The body nests more than {levels_max} levels deep."""
+
+    code = "json_too_deep"
+
+
+class FieldUnknown(InputError):
+    """There is no field at {path}."""
+
+    code = "field_unknown"
+
+
+class FieldReadOnly(InputError):
+    """The field at {path} is kept by Userfold and cannot be written."""
+
+    code = "field_read_only"
+
+
+class FieldRequired(InputError):
+    """The field at {path} is missing."""
+
+    code = "field_required"
+
+
+class FieldInvalid(InputError):
+    """The value at {path} is not valid: {reason}."""
+
+    code = "field_invalid"
+
+
+class FieldFormatInvalid(FieldInvalid):
+    """The value at {path} does not have the right form: {reason}."""
+
+    code = "field_format_invalid"
+
+
+class BagTooLarge(InputError):
+    """{path} would be {size} bytes of JSON; the limit is {size_max}."""
+
+    code = "bag_too_large"
+
+
+class BagTooDeep(InputError):
+    """{path} would nest {levels} levels deep; the limit is {levels_max}."""
+
+    code = "bag_too_deep"
+
+
+class NotFound(DomainError):
+    """There is no such record in this project."""
+
+    code = "not_found"
+
+
+class UserNotFound(NotFound):
+    """There is no user {user_id} in this project."""
+
+    code = "user_not_found"
+
+
+class VersionNotFound(NotFound):
+    """The user has no version {version}; the current one is {current}."""
+
+    code = "version_not_found"
+
+
+class KeyNotFound(NotFound):
+    """There is no key {key_id} in this project."""
+
+    code = "key_not_found"
+
+
+class IdentifierTaken(DomainError):
+    """The value at {path} already belongs to another user."""
+
+    code = "identifier_taken"
+    hint = "Nothing was changed. Look the other user up by that value, or choose another one."
+
+
+class UserIdProtected(DomainError):
+    """The external_id of this user was set by a backend; a browser cannot change it."""
+
+    code = "user_id_protected"
+
+
+class UserDeleted(DomainError):
+    """A user of this name was deleted; a browser cannot create it again before {until}."""
+
+    code = "user_deleted"
+    hint = "A backend can create it at any time."
+
+
+class UserDisabled(DomainError):
+    """The user is disabled; browsers cannot write to it."""
+
+    code = "user_disabled"
+
+
+class SessionClosed(DomainError):
+    """The session is unknown, ended or belongs elsewhere."""
+
+    code = "session_closed"
+
+
+class VersionMismatch(DomainError):
+    """The user is at version {current}, not at the one that the request was made for."""
+
+    code = "version_mismatch"
+    hint = "Read the user again, apply the change to what you find, and send it with the new ETag."
+
+
+class CommandBroken(DomainError):
+    """Userfold could not carry out this request because of a defect of its own. Nothing was stored."""
+
+    code = "internal_error"
+    hint = "The log has the details under the request's id."

@@ -1,0 +1,188 @@
+"""What each kind of field accepts: the value in its normal form, or a refusal that names the path and the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from userfold.core import identifiers
+from userfold.core.errors import BagTooDeep, BagTooLarge, FieldFormatInvalid, FieldInvalid, FieldUnknown
+from userfold.core.ids import Mint
+from userfold.core.jsontext import encode, levels
+from userfold.core.records import (
+    BAG_BYTES_MAX,
+    BAG_LEVELS_MAX,
+    Bag,
+    EmailAddress,
+    Field,
+    PhoneNumber,
+)
+
+Address = TypeVar("Address", EmailAddress, PhoneNumber)
+
+# (given, stored, path, field, mint) → the value to store
+Check = Callable[[Any, Any, str, Field, Mint], Any]
+
+
+def check(field: Field, given: Any, stored: Any, path: str, mint: Mint) -> Any:
+    """The value to store at `path`, where `stored` stands now. Raises an `InputError`."""
+    return CHECKS[field.kind](given, stored, path, field, mint)
+
+
+def check_bag(bag: Bag, path: str) -> None:
+    """Refuse a bag that has grown past its limits. They hold for what would be stored, not for what was sent."""
+    text = encode(bag)
+    if len(text) > BAG_BYTES_MAX:
+        raise BagTooLarge(path=path, size=len(text), size_max=BAG_BYTES_MAX)
+    # Fewer brackets than levels allowed: it cannot be too deep, and nobody has to walk it.
+    if text.count(b"{") + text.count(b"[") > BAG_LEVELS_MAX:
+        depth = levels(bag)
+        if depth > BAG_LEVELS_MAX:
+            raise BagTooDeep(path=path, levels=depth, levels_max=BAG_LEVELS_MAX)
+
+
+def normal(normalise: Callable[[str], str], given: Any, path: str) -> str:
+    """`given` through one of the functions of `identifiers`, its `ValueError` turned into a refusal."""
+    if not isinstance(given, str):
+        raise FieldInvalid(path=path, reason="a string is needed")
+    try:
+        return normalise(given)
+    except ValueError as error:
+        raise FieldFormatInvalid(path=path, reason=str(error)) from None
+
+
+def _text(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str | None:
+    return None if given is None else normal(identifiers.bounded, given, path)
+
+
+def _external_id(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str | None:
+    return None if given is None else normal(identifiers.external_id, given, path)
+
+
+def _username(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str | None:
+    if given is None:
+        return None
+    normal(identifiers.username, given, path)
+    return str(given)
+
+
+def _contact_email(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str | None:
+    """A contact address is a claim, not an identifier: one that is no valid address is kept as it was typed."""
+    text = _text(given, stored, path, field, mint)
+    try:
+        return text and identifiers.email(text)
+    except ValueError:
+        return text
+
+
+def _flag(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> bool:
+    if given is None:
+        return False
+    if not isinstance(given, bool):
+        raise FieldInvalid(path=path, reason="true or false is needed")
+    return given
+
+
+def _choice(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str:
+    if given not in field.choices:
+        raise FieldInvalid(path=path, reason=f"one of {', '.join(field.choices)} is needed")
+    return str(given)
+
+
+def _email_addresses(
+    given: Any, stored: tuple[EmailAddress, ...], path: str, field: Field, mint: Mint
+) -> tuple[EmailAddress, ...]:
+    return _addresses(EmailAddress, "email_address", identifiers.email, given, stored, path, mint)
+
+
+def _phone_numbers(
+    given: Any, stored: tuple[PhoneNumber, ...], path: str, field: Field, mint: Mint
+) -> tuple[PhoneNumber, ...]:
+    return _addresses(PhoneNumber, "phone_number", identifiers.phone, given, stored, path, mint)
+
+
+CHECKS: dict[str, Check] = {
+    "text": _text,
+    "external_id": _external_id,
+    "username": _username,
+    "contact_email": _contact_email,
+    "flag": _flag,
+    "choice": _choice,
+    "email_addresses": _email_addresses,
+    "phone_numbers": _phone_numbers,
+}
+
+
+def _addresses(
+    kind: type[Address],
+    value_name: str,
+    normalise: Callable[[str], str],
+    given: Any,
+    stored: tuple[Address, ...],
+    path: str,
+    mint: Mint,
+) -> tuple[Address, ...]:
+    """The whole new list: texts, or objects as the API shows them. An address that stays keeps its id and its flags.
+
+    One is primary: the one that says so, else the one that was, else the first.
+    """
+    if given is None:
+        return ()
+    if not isinstance(given, list):
+        raise FieldInvalid(path=path, reason="a list is needed")
+    known = {getattr(address, value_name): address for address in stored}
+    entries: dict[str, dict[str, Any]] = {}
+    for index, item in enumerate(given):
+        entry = _entry(kind, value_name, item, f"{path}/{index}")
+        value = normal(normalise, entry.get(value_name), f"{path}/{index}/{value_name}")
+        if value in entries:
+            raise FieldInvalid(path=f"{path}/{index}", reason="it stands in the list twice")
+        entries[value] = entry
+    primary = _primary(entries, known, path)
+    return tuple(
+        _address(kind, value_name, value, entry, known.get(value), value == primary, mint)
+        for value, entry in entries.items()
+    )
+
+
+def _entry(kind: type[Address], value_name: str, item: Any, path: str) -> dict[str, Any]:
+    entry = {value_name: item} if isinstance(item, str) else item
+    if not isinstance(entry, dict):
+        raise FieldInvalid(path=path, reason=f"a string or an object with {value_name} is needed")
+    for name in entry:
+        if name not in kind.__struct_fields__:
+            raise FieldUnknown(path=f"{path}/{name}")
+    for name in ("verified", "primary"):
+        if not isinstance(entry.get(name, False), bool):
+            raise FieldInvalid(path=f"{path}/{name}", reason="true or false is needed")
+    return entry
+
+
+def _primary(entries: dict[str, dict[str, Any]], known: dict[str, Address], path: str) -> str | None:
+    claimed: list[str] = [value for value, entry in entries.items() if entry.get("primary")]
+    if len(claimed) > 1:
+        raise FieldInvalid(path=path, reason="only one can be primary")
+    was: list[str] = [value for value in entries if value in known and known[value].primary]
+    ranked = [*claimed, *was, *entries]
+    return ranked[0] if ranked else None
+
+
+def _address(
+    kind: type[Address],
+    value_name: str,
+    value: str,
+    entry: dict[str, Any],
+    known: Address | None,
+    primary: bool,
+    mint: Mint,
+) -> Address:
+    if known is None:
+        fields: dict[str, Any] = {"id": mint.id("idn_"), value_name: value, "primary": primary}
+        fields |= {"verified": entry.get("verified", False), "created_at": mint.now, "updated_at": mint.now}
+        return kind(**fields)
+    changed = {"verified": entry.get("verified", known.verified), "primary": primary}
+    if changed == {"verified": known.verified, "primary": known.primary}:
+        return known
+    return msgspec.structs.replace(known, **changed, updated_at=mint.now)

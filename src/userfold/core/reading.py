@@ -1,0 +1,36 @@
+"""Reading through what the engine holds: a rule asks for keys, and says so when one was not read yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from userfold.core.records import Key, Record
+
+Records = Mapping[Key, Record | None]
+Writes = dict[Key, Record | None]  # None: remove the record, or all of a collection
+
+R = TypeVar("R", bound=Record)
+
+
+class Unread(Exception):
+    """The rules look at keys that were not read yet. Not a refusal: the engine reads them and applies again."""
+
+    def __init__(self, keys: tuple[Key, ...]) -> None:
+        super().__init__(keys)
+        self.keys = keys
+
+
+def read(records: Records, key: Key, kind: type[R]) -> R | None:
+    """The record at `key`, or None if there is none. Raises `Unread`."""
+    (record,) = read_all(records, [key])
+    assert record is None or isinstance(record, kind)
+    return record
+
+
+def read_all(records: Records, keys: list[Key]) -> list[Record | None]:
+    """The records at `keys`, in that order. Raises one `Unread` that names every key that is missing."""
+    missing = tuple(key for key in keys if key not in records)
+    if missing:
+        raise Unread(missing)
+    return [records[key] for key in keys]

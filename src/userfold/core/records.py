@@ -1,0 +1,204 @@
+"""The records that Userfold keeps. All are frozen: a change is a new record.
+
+Times are integers, milliseconds since the Unix epoch. Every record belongs to a project. A field that is added gets a
+default, and needs no migration: documents written before it read as if they had it.
+
+`User` is at once the stored document and what the native API shows. Each field says once, in its annotation, which
+kind of value it takes (`fields.py` checks it), who may write it (`trust.py` judges it) and whether it names its user.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+
+import msgspec
+
+BAG_BYTES_MAX = 64 * 1024
+BAG_LEVELS_MAX = 32
+
+Bag = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """Names one record, or, where the kind is a plural, a collection that is answered as a tuple."""
+
+    kind: str
+    project_id: str
+    id: str
+
+
+# A collection is named by a user's id and holds records of one kind that carry it as `user_id`.
+COLLECTIONS: dict[str, str] = {"changes": "change"}
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What all records share. Two are equal if all their fields are."""
+
+
+class Field(msgspec.Struct, frozen=True):
+    """What a field of a user takes and who may write it."""
+
+    kind: str  # a row of fields.CHECKS
+    writer: str  # a row of trust.TABLE
+    choices: tuple[str, ...] = ()
+
+
+class EmailAddress(Record, frozen=True, kw_only=True):
+    """An identifier of a user, set by a backend. `email_address` is in its normal form."""
+
+    id: str
+    email_address: str
+    verified: bool = False
+    primary: bool = False
+    created_at: int
+    updated_at: int
+
+
+class PhoneNumber(Record, frozen=True, kw_only=True):
+    """An identifier of a user, set by a backend. `phone_number` is E.164."""
+
+    id: str
+    phone_number: str
+    verified: bool = False
+    primary: bool = False
+    created_at: int
+    updated_at: int
+
+
+_system = Field("system", "system")
+_profile = Field("text", "profile")
+_contact = Field("text", "contact")
+_backend_bag = Field("bag", "backend")
+_flag = Field("flag", "backend")
+
+Policy = Literal["none", "optional", "enforced"]
+
+
+class User(Record, frozen=True, kw_only=True):
+    """One user of one project."""
+
+    id: Annotated[str, _system]
+    external_id: Annotated[str | None, Field("external_id", "external_id")] = None
+    usercom_id: Annotated[int | None, _system] = None
+    first_name: Annotated[str | None, _profile] = None
+    last_name: Annotated[str | None, _profile] = None
+    name: Annotated[str | None, _profile] = None
+    username: Annotated[str | None, Field("username", "backend")] = None
+    email_addresses: Annotated[tuple[EmailAddress, ...], Field("email_addresses", "backend")] = ()
+    phone_numbers: Annotated[tuple[PhoneNumber, ...], Field("phone_numbers", "backend")] = ()
+    contact_email: Annotated[str | None, Field("contact_email", "contact")] = None
+    contact_phone: Annotated[str | None, _contact] = None
+    locale: Annotated[str | None, _profile] = None
+    timezone: Annotated[str | None, _profile] = None
+    public_metadata: Annotated[Bag, _backend_bag] = {}
+    private_metadata: Annotated[Bag, _backend_bag] = {}
+    unsafe_metadata: Annotated[Bag, Field("bag", "unsafe")] = {}
+    traits: Annotated[Bag, Field("bag", "contact")] = {}
+    disabled: Annotated[bool, _flag] = False
+    locked: Annotated[bool, _flag] = False
+    second_factor_policy: Annotated[Policy, Field("choice", "backend", choices=("none", "optional", "enforced"))] = (
+        "optional"
+    )
+    segments: Annotated[tuple[str, ...], _system] = ()
+    owned: Annotated[tuple[str, ...], _system] = ()
+    external_id_aliases: Annotated[tuple[str, ...], _system] = ()
+    created_at: Annotated[int, _system] = 0
+    updated_at: Annotated[int, _system] = 0
+    version: Annotated[int, _system] = 0
+
+
+FIELDS: dict[str, Field] = {
+    name: hint.__metadata__[0] for name, hint in get_type_hints(User, include_extras=True).items()
+}
+
+# The change itself says which version it made and when, so these two are not repeated in its operations.
+TOLD_BY_CHANGE = frozenset({"version", "updated_at"})
+
+
+class Operation(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One difference between two versions of a user. A missing `old` or `new` means absent, which null is not.
+
+    A changed list is one operation: from index `at`, `removed` gave way to `added`.
+    """
+
+    op: Literal["add", "replace", "remove"]
+    path: str  # JSON Pointer, RFC 6901
+    old: Any = msgspec.UNSET
+    new: Any = msgspec.UNSET
+    at: int | msgspec.UnsetType = msgspec.UNSET
+    removed: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    added: list[Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Change(Record, frozen=True, kw_only=True):
+    """One accepted update that changed something. Folding a user's changes gives the user."""
+
+    id: str
+    user_id: str
+    version: int
+    at: int
+    source: str
+    actor: str
+    trust: str
+    request_id: str
+    operations: tuple[Operation, ...]
+
+
+class Identifier(Record, frozen=True, kw_only=True):
+    """`identifier` (such as `email|ada@example.com`) names `user_id`; `set_by` is the trust level that claimed it."""
+
+    identifier: str
+    user_id: str
+    set_by: str
+
+
+class Tombstone(Record, frozen=True, kw_only=True):
+    """What is left of a deleted user: who, when, by whom. `id` is a user id, or the digest of an external_id."""
+
+    id: str
+    user_id: str
+    at: int
+    source: str
+    actor: str
+
+
+class Session(Record, frozen=True, kw_only=True):
+    """A browser's tracking session. A user that is linked stays linked."""
+
+    id: str
+    kind: Literal["tracking"] = "tracking"
+    user_id: str | None = None
+    status: Literal["active", "ended"] = "active"
+    created_at: int
+    version: int = 1
+
+
+class ProjectSettings(Record, frozen=True, kw_only=True):
+    """What an operator decides for a project."""
+
+    tombstone_days: int = 30  # how long a browser cannot re-create a deleted user
+
+
+class Project(Record, frozen=True, kw_only=True):
+    """A tenant: nothing in one project can be seen or named from another."""
+
+    id: str
+    name: str
+    product_id: str  # Milana's: `prd_` and 26 characters
+    settings: ProjectSettings = ProjectSettings()
+    created_at: int
+    version: int = 1
+
+
+class ApiKey(Record, frozen=True, kw_only=True):
+    """A credential of a project. Of a secret key only the SHA-256 is kept; a publishable key is public."""
+
+    id: str
+    project_id: str
+    kind: Literal["secret", "publishable"]
+    name: str
+    token_digest: str
+    hint: str  # the first characters, so that a person can tell keys apart
+    created_at: int
+    revoked_at: int | None = None
+    version: int = 1

@@ -1,0 +1,434 @@
+"""The rules: a command and the records it looks at give the records to write, or a refusal.
+
+`apply` is pure: it reads through `records`, and raises `Unread` when it needs a key that was not read yet; the engine
+reads it and applies again. The order of checks is part of the contract, and is tested as a table:
+the record exists → its version matches → every field is known and well formed → the author may write it → limits →
+identifiers are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from userfold.core import identifiers
+from userfold.core.attribution import ALL_FIELDS, attribute
+from userfold.core.claims import (
+    claim,
+    free_usercom_id,
+    identifier_key,
+    identifiers_of,
+    may_adopt,
+    refuse_taken_id,
+    refuse_tombstoned,
+    tombstone_id,
+)
+from userfold.core.commands import (
+    Command,
+    CreateKey,
+    CreateProject,
+    CreateUser,
+    DeleteUser,
+    Edit,
+    RevokeKey,
+    StartSession,
+    UpdateUser,
+    UpsertUser,
+)
+from userfold.core.diff import diff, escape
+from userfold.core.errors import (
+    FieldReadOnly,
+    FieldUnknown,
+    KeyNotFound,
+    SessionClosed,
+    UserDisabled,
+    UserNotFound,
+    VersionMismatch,
+)
+from userfold.core.fields import check, check_bag, normal
+from userfold.core.ids import Mint
+from userfold.core.jsontext import same_text
+from userfold.core.merge import merge_bag
+from userfold.core.reading import Records, Writes, read, read_all
+from userfold.core.records import (
+    FIELDS,
+    TOLD_BY_CHANGE,
+    ApiKey,
+    Change,
+    Identifier,
+    Key,
+    Operation,
+    ProjectSettings,
+    Record,
+    Session,
+    Tombstone,
+    User,
+)
+from userfold.core.trust import Author, Ignored, judge, owned_after
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command came to. `user` is as of this command; `change` is None where nothing was different."""
+
+    writes: Writes
+    user: User | None = None
+    record: Record | None = None  # for commands about something other than a user
+    change: Change | None = None
+    created: bool = False
+    ignored: tuple[Ignored, ...] = ()
+
+
+def reads(command: Command) -> tuple[Key, ...]:
+    """The keys that `command` will surely look at: a hint, so that most commands need one round of reading."""
+    return _RULES[type(command)][0](command)
+
+
+def apply(command: Command, records: Records, *, now: int, entropy: int, settings: ProjectSettings) -> Applied:
+    """What `command` comes to at `now` (ms). `entropy`: fresh random bits, at least 133.
+
+    Raises a `DomainError` if it is refused, `Unread` if `records` lacks a key.
+    """
+    return _RULES[type(command)][1](command, records, Mint(now, entropy), settings)
+
+
+def _create(command: CreateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    external_id = _given_external_id(command.edits)
+    if external_id is not None and command.user_id is None:
+        claim = read(records, identifier_key(command.project_id, f"external_id|{external_id}"), Identifier)
+        if claim is not None and may_adopt(claim, command.author):
+            user = _existing(records, command.project_id, claim.user_id)
+            return _adopt(command, user, command.edits, records, mint)
+    if command.user_id is not None:
+        refuse_taken_id(command.project_id, command.user_id, records)
+    return _make(command, command.edits, records, mint, settings, command.user_id, command.created_at)
+
+
+def _update(command: UpdateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    before = _existing(records, command.project_id, command.user_id)
+    _match_version(before, command.if_match)
+    return _change(command, before, command.edits, records, mint)
+
+
+def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    external_id = normal(identifiers.external_id, command.external_id, "/external_id")
+    session = _open_session(command, records)
+    claim, user = _named(command.project_id, external_id, records)
+    edits = command.edits
+    if user is None:
+        if command.if_match is not None:
+            raise UserNotFound(user_id=external_id)
+        named = Edit("replace", {"external_id": external_id})
+        fields = attribute(session, "").fields | {"external_id"}
+        applied = _make(command, (*edits, named), records, mint, settings, None, None, fields)
+        return _link(command, session, applied)
+    _match_version(user, command.if_match)
+    fields = attribute(session, user.id).fields
+    if claim is not None and may_adopt(claim, command.author):
+        return _adopt(command, user, edits, records, mint, external_id)
+    return _link(command, session, _change(command, user, edits, records, mint, fields))
+
+
+def _delete(command: DeleteUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    project_id, author = command.project_id, command.author
+    user = _existing(records, project_id, command.user_id)
+    _match_version(user, command.if_match)
+    names = [*identifiers_of(user), *(f"external_id|{alias}" for alias in user.external_id_aliases)]
+    writes: Writes = {
+        Key("user", project_id, user.id): None,
+        Key("changes", project_id, user.id): None,
+        **{identifier_key(project_id, name): None for name in names},
+    }
+    # A browser names users by external_id, or by the id itself: both must be known again as deleted.
+    external = [tombstone_id(project_id, name) for name in names if name.startswith("external_id|")]
+    closed = [Key("tombstone", project_id, id_) for id_ in (user.id, *external)]
+    read_all(records, closed)  # an earlier user of that name may have left one, which gives way
+    for key in closed:
+        writes[key] = Tombstone(id=key.id, user_id=user.id, at=mint.now, source=author.source, actor=author.actor)
+    return Applied(writes=writes)
+
+
+def _make(
+    command: Command,
+    edits: tuple[Edit, ...],
+    records: Records,
+    mint: Mint,
+    settings: ProjectSettings,
+    user_id: str | None,
+    created_at: int | None,
+    fields: frozenset[str] = ALL_FIELDS,
+) -> Applied:
+    """A new user. Its history begins with every field, so that folding needs no knowledge of defaults."""
+    project_id, author = command.project_id, command.author
+    blank = User(
+        id=user_id or mint.id("user_"),
+        usercom_id=free_usercom_id(project_id, records, mint),
+        created_at=mint.now if created_at is None else created_at,
+        updated_at=mint.now,
+    )
+    changed, _, ignored = _edited(blank, edits, author, mint, fields)
+    user = _next_version(blank, changed, author, mint)
+    if author.trust != "backend":
+        refuse_tombstoned(project_id, user.external_id, records, mint.now, settings)
+    writes = claim(project_id, None, user, author, records)
+    operations = tuple(
+        Operation(op="add", path=f"/{name}", new=json_value(user, name))
+        for name in FIELDS
+        if name not in TOLD_BY_CHANGE
+    )
+    return _applied(command, user, writes, operations, mint, created=True, ignored=ignored)
+
+
+def _change(
+    command: Command,
+    before: User,
+    edits: tuple[Edit, ...],
+    records: Records,
+    mint: Mint,
+    fields: frozenset[str] = ALL_FIELDS,
+    *,
+    adopted: bool = False,
+) -> Applied:
+    if before.disabled and command.author.trust != "backend":
+        raise UserDisabled
+    changed, operations, ignored = _edited(before, edits, command.author, mint, fields)
+    after = _next_version(before, changed, command.author, mint, adopted=adopted)
+    for name in ("owned", "external_id_aliases"):
+        operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
+    if not operations:
+        return Applied(writes={}, user=before, ignored=ignored)
+    writes = claim(command.project_id, before, after, command.author, records)
+    return _applied(command, after, writes, operations, mint, created=adopted, ignored=ignored)
+
+
+def _adopt(
+    command: Command,
+    user: User,
+    edits: tuple[Edit, ...],
+    records: Records,
+    mint: Mint,
+    external_id: str | None = None,
+) -> Applied:
+    """A backend takes over a record that a browser began: to the backend it is a creation."""
+    if external_id is not None:
+        edits = (*edits, Edit("replace", {"external_id": external_id}))
+    applied = _change(command, user, edits, records, mint, adopted=True)
+    assert applied.user is not None
+    name = f"external_id|{applied.user.external_id}"
+    claimed = Identifier(identifier=name, user_id=user.id, set_by=command.author.trust)
+    writes = {**applied.writes, identifier_key(command.project_id, name): claimed}
+    return msgspec.structs.replace(applied, writes=writes, created=True)
+
+
+def _edited(
+    before: User, edits: tuple[Edit, ...], author: Author, mint: Mint, fields: frozenset[str]
+) -> tuple[dict[str, Any], tuple[Operation, ...], tuple[Ignored, ...]]:
+    """The fields that come out different and may be written by `author`, how they differ, and what was left alone."""
+    values: dict[str, Any] = {}
+    made: list[Operation] = []
+    ignored: list[Ignored] = []
+    for edit in edits:
+        for name, given in edit.document.items():
+            stored = values[name] if name in values else getattr(before, name, None)
+            values[name] = _join(name, stored, given, edit.mode, mint)
+    changed = {}
+    for name, value in values.items():
+        path = f"/{name}"
+        operations = tuple(diff(json_value(before, name), _builtins(value), path))
+        if not operations:
+            continue
+        reason = judge(name, before, operations, author) if name in fields else "session_of_another_user"
+        if reason is not None:
+            ignored.append(Ignored(path, reason))
+            continue
+        if FIELDS[name].kind == "bag":
+            check_bag(value, path)
+        changed[name] = value
+        made += operations
+    return changed, tuple(made), tuple(ignored)
+
+
+def _join(name: str, stored: Any, given: Any, mode: str, mint: Mint) -> Any:
+    field = FIELDS.get(name)
+    if field is None:
+        raise FieldUnknown(path=f"/{escape(name[:255])}")
+    path = f"/{name}"
+    if field.kind == "bag":
+        return merge_bag(mode, stored, given, path=path)
+    if field.kind == "system":
+        # A document that was read, edited and sent back whole carries these: as they were, they do no harm.
+        if not same_text(_builtins(stored), given):
+            raise FieldReadOnly(path=path)
+        return stored
+    return check(field, given, stored, path, mint)
+
+
+def _next_version(before: User, changed: dict[str, Any], author: Author, mint: Mint, *, adopted: bool = False) -> User:
+    touched = {*changed, "external_id"} if adopted else set(changed)
+    aliases = before.external_id_aliases
+    if "external_id" in changed:
+        # Only a secret key releases an id; what a browser overwrites goes on naming this user.
+        left = before.external_id if author.trust != "backend" else None
+        aliases = tuple(a for a in (*aliases, left) if a is not None and a != changed["external_id"])
+    return msgspec.structs.replace(
+        before,
+        **changed,
+        owned=owned_after(before.owned, touched, author.trust),
+        external_id_aliases=aliases,
+        updated_at=mint.now,
+        version=before.version + 1,
+    )
+
+
+def _applied(
+    command: Command,
+    user: User,
+    writes: Writes,
+    operations: tuple[Operation, ...],
+    mint: Mint,
+    *,
+    created: bool,
+    ignored: tuple[Ignored, ...],
+) -> Applied:
+    author, project_id = command.author, command.project_id
+    change = Change(
+        id=mint.id("chg_"),
+        user_id=user.id,
+        version=user.version,
+        at=mint.now,
+        source=author.source,
+        actor=author.actor,
+        trust=author.trust,
+        request_id=author.request_id,
+        operations=operations,
+    )
+    writes = {
+        **writes,
+        Key("user", project_id, user.id): user,
+        Key("change", project_id, change.id): change,
+    }
+    return Applied(writes=writes, user=user, change=change, created=created, ignored=ignored)
+
+
+def _start_session(command: StartSession, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    session = Session(id=mint.id("ses_"), created_at=mint.now)
+    return Applied(writes={Key("session", command.project_id, session.id): session}, record=session)
+
+
+def _open_session(command: UpsertUser, records: Records) -> Session | None:
+    if command.session_id is None:
+        return None
+    session = read(records, Key("session", command.project_id, command.session_id), Session)
+    if session is None:
+        raise SessionClosed
+    return session
+
+
+def _link(command: UpsertUser, session: Session | None, applied: Applied) -> Applied:
+    assert applied.user is not None
+    if session is None or not attribute(session, applied.user.id).links:
+        return applied
+    linked = msgspec.structs.replace(session, user_id=applied.user.id, version=session.version + 1)
+    writes = {**applied.writes, Key("session", command.project_id, session.id): linked}
+    return msgspec.structs.replace(applied, writes=writes)
+
+
+def _create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    project = command.project
+    writes: Writes = {Key("project", project.id, project.id): project}
+    writes |= {Key("api_key", project.id, key.id): key for key in command.keys}
+    return Applied(writes=writes, record=project)
+
+
+def _create_key(command: CreateKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    return Applied(writes={Key("api_key", command.project_id, command.key.id): command.key}, record=command.key)
+
+
+def _revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("api_key", command.project_id, command.key_id)
+    key = read(records, at, ApiKey)
+    if key is None:
+        raise KeyNotFound(key_id=command.key_id)
+    if key.revoked_at is not None:
+        return Applied(writes={}, record=key)
+    revoked = msgspec.structs.replace(key, revoked_at=mint.now, version=key.version + 1)
+    return Applied(writes={at: revoked}, record=revoked)
+
+
+def json_value(user: User, name: str) -> Any:
+    """The field as the JSON value that is stored and shown."""
+    return _builtins(getattr(user, name))
+
+
+def _builtins(value: Any) -> Any:
+    return msgspec.to_builtins(value) if isinstance(value, tuple) else value
+
+
+def _given_external_id(edits: tuple[Edit, ...]) -> str | None:
+    for edit in reversed(edits):
+        given = edit.document.get("external_id")
+        if given is not None:
+            return normal(identifiers.external_id, given, "/external_id")
+    return None
+
+
+def _existing(records: Records, project_id: str, user_id: str) -> User:
+    user = read(records, Key("user", project_id, user_id), User)
+    if user is None:
+        raise UserNotFound(user_id=user_id)
+    return user
+
+
+def _named(project_id: str, external_id: str, records: Records) -> tuple[Identifier | None, User | None]:
+    """The user whom `external_id` names, by its own id or by a claim, and that claim."""
+    user, claim = read_all(
+        records,
+        [Key("user", project_id, external_id), identifier_key(project_id, f"external_id|{external_id}")],
+    )
+    if isinstance(user, User):
+        return None, user
+    if isinstance(claim, Identifier):
+        return claim, _existing(records, project_id, claim.user_id)
+    return None, None
+
+
+def _match_version(user: User, versions: tuple[int, ...] | None) -> None:
+    if versions is not None and user.version not in versions:
+        raise VersionMismatch(current=user.version)
+
+
+def _reads_user(command: Any) -> tuple[Key, ...]:
+    return (Key("user", command.project_id, command.user_id),)
+
+
+def _reads_named(command: UpsertUser) -> tuple[Key, ...]:
+    project_id = command.project_id
+    keys = (
+        Key("user", project_id, command.external_id),
+        identifier_key(project_id, f"external_id|{command.external_id}"),
+    )
+    return keys if command.session_id is None else (*keys, Key("session", project_id, command.session_id))
+
+
+def _reads_nothing(command: Command) -> tuple[Key, ...]:
+    return ()
+
+
+def _reads_key(command: RevokeKey) -> tuple[Key, ...]:
+    return (Key("api_key", command.project_id, command.key_id),)
+
+
+Reads = Callable[[Any], tuple[Key, ...]]
+Rule = Callable[[Any, Records, Mint, ProjectSettings], Applied]
+
+_RULES: dict[type[Command], tuple[Reads, Rule]] = {
+    CreateUser: (_reads_nothing, _create),
+    UpdateUser: (_reads_user, _update),
+    UpsertUser: (_reads_named, _upsert),
+    DeleteUser: (_reads_user, _delete),
+    StartSession: (_reads_nothing, _start_session),
+    CreateProject: (_reads_nothing, _create_project),
+    CreateKey: (_reads_nothing, _create_key),
+    RevokeKey: (_reads_key, _revoke_key),
+}

@@ -1,0 +1,281 @@
+"""Joins the rules and a store: gathers the commands that are waiting into a batch, applies them one by one in memory,
+writes what changed in one transaction, and answers each caller.
+
+    submit → queue → (one batch at a time) → fold: read, apply, write → commit → answers
+
+* A command is answered after the commit that holds it is durable.
+* Commands are applied in the order in which they were submitted; several on one user in one batch chain, and each
+  caller gets the record as of *its* command.
+* While a batch commits, arrivals gather: the batch size adapts to the store, without a timer.
+* A refusal or a defect of one command is that command's alone. Only a write that the store refuses splits its batch in
+  halves, until the one command that cannot be written stands alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from userfold.core.commands import Command
+from userfold.core.errors import CommandBroken, DomainError
+from userfold.core.ids import make_id
+from userfold.core.reading import Unread
+from userfold.core.records import COLLECTIONS, Key, ProjectSettings, Record
+from userfold.core.rules import Applied, apply, reads
+from userfold.storage.port import (
+    Conflict,
+    Fold,
+    OutcomeUnknown,
+    Read,
+    Store,
+    StoreError,
+    Update,
+    Write,
+    WriteFailed,
+)
+
+log = logging.getLogger("userfold.engine")
+
+# An answer to a command: what it came to, or why not.
+Outcome = Applied | DomainError | StoreError
+
+
+class Overloaded(Exception):
+    """Too many commands are waiting. Nothing was stored; try again later."""
+
+
+class Stopping(Exception):
+    """The server is stopping. Nothing was stored; try again on another one, or in a moment."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything has a limit."""
+
+    batch_size_max: int = 256
+    batch_bytes_max: int = 4 << 20  # of request bodies
+    queue_length_max: int = 4096
+    queue_bytes_max: int = 64 << 20
+    read_rounds_max: int = 4
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A command in the queue, with the inputs that the rules may not make themselves, and its caller."""
+
+    command: Command
+    settings: ProjectSettings
+    entropy: int
+    size: int
+    answer: asyncio.Future[Applied]
+
+
+def random_bits() -> int:
+    """Entropy for one command: 80 bits for its ids and as many for what must not be guessed from them."""
+    return secrets.randbits(160)
+
+
+class Engine:
+    """Runs commands. One per process; use it from one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock_ms: Callable[[], int],
+        entropy: Callable[[], int] = random_bits,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
+        self._entropy = entropy
+        self._limits = limits
+        self._queue: deque[Waiting] = deque()
+        self._queue_bytes = 0
+        self._last_now = 0
+        self._work: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def run(self, command: Command, settings: ProjectSettings, *, size: int = 0) -> Applied:
+        """What `command` came to, once it is durable. `size`: the bytes of its request, for the limits.
+
+        Raises a `DomainError` if it is refused, a `StoreError` if the store failed, `Overloaded`, `Stopping`. There is
+        no await before the command is in the queue, so commands run in the order in which their bodies were complete.
+        """
+        if self._stopping:
+            raise Stopping
+        if len(self._queue) >= self._limits.queue_length_max or self._queue_bytes + size > self._limits.queue_bytes_max:
+            raise Overloaded
+        answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        self._queue.append(Waiting(command, settings, self._entropy(), size, answer))
+        self._queue_bytes += size
+        if self._work is None:
+            # The task starts in the next turn of the loop, so all that this turn submits is in its first batch.
+            self._work = asyncio.create_task(self._work_off())
+        return await answer
+
+    async def close(self) -> None:
+        """Refuse new commands, and return when those that are waiting have been answered."""
+        self._stopping = True
+        if self._work is not None:
+            await asyncio.wait([self._work])
+
+    def now(self) -> int:
+        """The time in ms: the clock's, but never earlier than what was given before."""
+        self._last_now = max(self._clock_ms(), self._last_now)
+        return self._last_now
+
+    async def _work_off(self) -> None:
+        try:
+            while self._queue:
+                await self._commit(self._take_batch())
+        finally:
+            self._work = None
+
+    def _take_batch(self) -> list[Waiting]:
+        batch = [self._queue.popleft()]
+        bytes_left = self._limits.batch_bytes_max - batch[0].size
+        while self._queue and len(batch) < self._limits.batch_size_max and self._queue[0].size <= bytes_left:
+            bytes_left -= self._queue[0].size
+            batch.append(self._queue.popleft())
+        self._queue_bytes -= sum(waiting.size for waiting in batch)
+        return batch
+
+    async def _commit(self, batch: Sequence[Waiting]) -> None:
+        now = self.now()
+        batch_id = make_id("bat_", now, self._entropy())
+        try:
+            outcomes = await self._store.run(lambda: fold_batch(batch, now, batch_id, self._limits.read_rounds_max))
+        except (WriteFailed, Conflict) as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._commit(batch[:middle])
+                await self._commit(batch[middle:])
+                return
+            log.error("the store refused a write: %s", error)
+            outcomes = [error]
+        except StoreError as error:
+            log.error("a batch of %d was not stored: %s: %s", len(batch), type(error).__name__, error)
+            outcomes = [error] * len(batch)
+        except Exception:
+            log.exception("a batch of %d failed in a way that the store does not name", len(batch))
+            outcomes = [OutcomeUnknown("the store failed in an unknown way")] * len(batch)
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            _answer(waiting.answer, outcome)
+
+
+def fold_batch(batch: Sequence[Waiting], now: int, batch_id: str, rounds_max: int) -> Fold[list[Outcome]]:
+    """One outcome per command, in order. Pure: may be run again from the start with what a store reads next time."""
+    held: dict[Key, Record | None] = {}
+    wanted = {key for waiting in batch for key in reads(waiting.command)}
+    rounds_left = rounds_max
+    while True:
+        missing = tuple(sorted(key for key in wanted if key not in held))
+        if missing:
+            # A collection is never read by the rules; they only remove it.
+            held.update((yield Read(missing)) or {})  # type: ignore[arg-type]
+        rounds_left -= 1
+        view = _View(held)
+        outcomes, wanted = _apply_all(batch, view, now, last_round=rounds_left == 0)
+        if not wanted:
+            break
+    write = view.difference(batch_id)
+    if write.removals or write.updates or write.inserts:
+        yield write
+    return outcomes
+
+
+def _apply_all(batch: Sequence[Waiting], view: _View, now: int, *, last_round: bool) -> tuple[list[Outcome], set[Key]]:
+    """Apply in order. The second part is what was not read yet: if there is any, the first is not to be used.
+
+    All commands are tried even so, because a batch that found out one key at a time would never end.
+    """
+    outcomes: list[Outcome] = []
+    unread: set[Key] = set()
+    for waiting in batch:
+        try:
+            applied = apply(waiting.command, view, now=now, entropy=waiting.entropy, settings=waiting.settings)
+        except DomainError as refusal:
+            outcomes.append(refusal)
+        except Unread as error:
+            if last_round:
+                log.error("%s still asks for keys in the last round", type(waiting.command).__name__)
+            else:
+                unread.update(error.keys)
+            outcomes.append(CommandBroken())
+        except Exception:
+            request_id = waiting.command.author.request_id
+            log.exception("%s broke (request %s)", type(waiting.command).__name__, request_id)
+            outcomes.append(CommandBroken())
+        else:
+            view.add(applied.writes)
+            outcomes.append(applied)
+    return outcomes, unread
+
+
+class _View(Mapping[Key, Record | None]):
+    """The records as the commands of a batch see them: what was read, under what earlier commands wrote."""
+
+    def __init__(self, held: Mapping[Key, Record | None]) -> None:
+        self._held = held
+        self._written: dict[Key, Record | None] = {}
+
+    def __getitem__(self, key: Key) -> Record | None:
+        return self._written[key] if key in self._written else self._held[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._written or key in self._held
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter({**self._held, **self._written})
+
+    def __len__(self) -> int:
+        return len({**self._held, **self._written})
+
+    def add(self, writes: Mapping[Key, Record | None]) -> None:
+        """Take over what a command wrote, for the commands after it."""
+        for key, record in writes.items():
+            if record is None and key.kind in COLLECTIONS:
+                self._forget_members(key)
+            self._written[key] = record
+
+    def _forget_members(self, collection: Key) -> None:
+        """What this batch meant to add to a collection goes with it."""
+        kind = COLLECTIONS[collection.kind]
+        for key, record in list(self._written.items()):
+            if (
+                key.kind == kind
+                and key.project_id == collection.project_id
+                and getattr(record, "user_id", None) == collection.id
+            ):
+                del self._written[key]
+
+    def difference(self, batch_id: str) -> Write:
+        """What must be written so that the store holds what the commands left: each record once, in its last state."""
+        removals: dict[Key, Record | None] = {}
+        updates: dict[Key, Update] = {}
+        inserts: dict[Key, Record] = {}
+        for key, after in self._written.items():
+            before = self._held.get(key)
+            if after is None:
+                removals[key] = before
+            elif before is None:
+                inserts[key] = after
+            else:
+                updates[key] = Update(before, after)
+        return Write(batch_id=batch_id, removals=removals, updates=updates, inserts=inserts)
+
+
+def _answer(answer: asyncio.Future[Applied], outcome: Outcome) -> None:
+    if answer.done():  # the caller went away while it waited; what it asked for was done all the same
+        return
+    if isinstance(outcome, Applied):
+        answer.set_result(outcome)
+    else:
+        answer.set_exception(outcome)

@@ -1,0 +1,119 @@
+"""What a store must do: read and write records by key inside a transaction. It knows no rules.
+
+The engine hands a store a *fold*: a generator that yields `Read` and receives `{key: record | None}`, yields `Write`
+and receives None, and returns what it has to say. The store drives it, inline, in a thread or over a network: the core
+and the engine never see how.
+
+Obligations of every store, which `tests/contract` holds it to:
+
+* One transaction per attempt. All that a fold wrote is there, durably, when `run` returns; if it raises, nothing is,
+  except after `OutcomeUnknown`.
+* `Read` answers every key that was asked for: None for a record that is absent, an empty tuple for an empty collection.
+* An insert of a key that exists, and an update or removal of a record that is not at the version that was read, are a
+  `Conflict`: the store rolls back and runs a *new* fold, a bounded number of times.
+* Values survive as they were given, in the normal form of `core.jsontext`.
+* Records of one project cannot be reached through another's keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from userfold.core.records import Change, Key, Record
+
+Records = Mapping[Key, Record | tuple[Record, ...] | None]
+
+
+class StoreError(Exception):
+    """The store could not do what was asked."""
+
+
+class Conflict(StoreError):
+    """Other writers kept getting in between; nothing was stored."""
+
+
+class WriteFailed(StoreError):
+    """The store refused what was to be written; nothing was stored. One bad record may be the cause."""
+
+
+class StoreFull(StoreError):
+    """There is no space left where the data is kept; nothing was stored."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or cannot write; nothing was stored."""
+
+
+class OutcomeUnknown(StoreError):
+    """The connection was lost while committing, and whether the change was stored cannot be told now."""
+
+
+class SchemaTooNew(StoreError):
+    """The database was made by a newer Userfold (schema {found}; this program knows {known}). Use that program."""
+
+    def __init__(self, *, found: int, known: int) -> None:
+        super().__init__((type(self).__doc__ or "").format(found=found, known=known))
+
+
+class Read(msgspec.Struct, frozen=True):
+    """Asks for records. They are as of this transaction, and locked by it if the store has several writers."""
+
+    keys: tuple[Key, ...]
+
+
+class Update(msgspec.Struct, frozen=True):
+    """A record that gives way to another; `before` is what was read."""
+
+    before: Record
+    after: Record
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a batch writes, in the order in which it must be done: removals, updates, inserts.
+
+    `batch_id` is unique to the batch and made before the first attempt. A store whose connection can be lost during a
+    commit writes it too, and looks for it afterwards: present, the batch was committed; absent, it runs again.
+    """
+
+    batch_id: str
+    removals: Mapping[Key, Record | None]  # for a collection, None: all of it
+    updates: Mapping[Key, Update]
+    inserts: Mapping[Key, Record]
+
+
+T = TypeVar("T")
+Fold = Generator[Read | Write, Records | None, T]
+
+
+class Store(Protocol):
+    """One database. Made by its own constructor, ready after `migrate`."""
+
+    async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
+        """What a fold returned, once all that it wrote is durable. Calls `make_fold` once per attempt.
+
+        Raises a `StoreError`. Called by one caller at a time.
+        """
+        ...
+
+    async def get(self, keys: Sequence[Key]) -> Records:
+        """Records as of now, outside of any transaction. Never waits for a writer."""
+        ...
+
+    async def list(self, kind: str) -> Sequence[Record]:
+        """All records of a kind that is few, of all projects: `project`, `api_key`."""
+        ...
+
+    async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
+        """Changes of a user with `after < version <= up_to`, oldest first, at most `limit`."""
+        ...
+
+    async def migrate(self) -> None:
+        """Bring the schema to what this program knows. Raises `SchemaTooNew` rather than touch a newer one."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything. What was committed stays."""
+        ...

@@ -1,0 +1,1 @@
+"""Records in one SQLite file: one writing process, group commit, durable when answered."""

@@ -1,0 +1,58 @@
+"""Numbered migrations. `PRAGMA user_version` says which were applied; `application_id` says whose file it is."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import apsw
+
+from userfold.storage.port import SchemaTooNew, StoreUnavailable
+
+APPLICATION_ID = 0x55464C44  # "UFLD"
+
+_FOLDER = files("userfold.storage.sqlite")
+
+
+def migrations() -> dict[int, str]:
+    """{number: SQL}, in order: `0001_initial.sql` is number 1."""
+    found = sorted(_FOLDER.joinpath("migrations").iterdir(), key=lambda file: file.name)
+    return {int(file.name[:4]): file.read_text() for file in found if file.name.endswith(".sql")}
+
+
+def fresh_schema() -> str:
+    """The SQL that makes today's schema in an empty file."""
+    return _FOLDER.joinpath("schema.sql").read_text()
+
+
+def migrate(db: apsw.Connection) -> list[int]:
+    """Bring `db` to today's schema; the numbers that were applied. An interrupted migration leaves no trace.
+
+    Raises `SchemaTooNew`, or `StoreUnavailable` for a database that is not Userfold's.
+    """
+    known = migrations()
+    newest = max(known)
+    db.execute("BEGIN EXCLUSIVE")
+    with_rollback = True
+    try:
+        found = db.pragma("user_version")
+        _refuse_foreign(db, found)
+        if found > newest:
+            raise SchemaTooNew(found=found, known=newest)
+        pending = [number for number in known if number > found]
+        for sql in [fresh_schema()] if found == 0 else [known[number] for number in pending]:
+            db.execute(sql)
+        db.pragma("application_id", APPLICATION_ID)
+        db.pragma("user_version", newest)
+        db.execute("COMMIT")
+        with_rollback = False
+        return pending
+    finally:
+        if with_rollback:
+            db.execute("ROLLBACK")
+
+
+def _refuse_foreign(db: apsw.Connection, version: int) -> None:
+    owner = db.pragma("application_id")
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").get
+    if owner != APPLICATION_ID and (owner or version or tables):
+        raise StoreUnavailable(f"{db.filename} is an SQLite database of another program")

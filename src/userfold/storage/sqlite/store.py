@@ -1,0 +1,357 @@
+"""The SQLite store: one writer, readers beside it, WAL with `synchronous=FULL`.
+
+A batch commits inline, on the event loop, while commits are fast (the hop to a thread costs a quarter of the
+throughput at one connection), else in the writer's thread. Nothing on the loop ever waits for a lock: who finds one
+held goes to a thread and waits there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import apsw
+
+from userfold.core.records import COLLECTIONS, Change, Key, Record, User
+from userfold.storage.codec import from_text, to_text
+from userfold.storage.port import (
+    Conflict,
+    Fold,
+    OutcomeUnknown,
+    Read,
+    Records,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    T,
+    Write,
+    WriteFailed,
+)
+from userfold.storage.sqlite import tables
+from userfold.storage.sqlite.migrate import migrate
+from userfold.storage.sqlite.wal import Checkpointer
+
+log = logging.getLogger("userfold.storage.sqlite")
+
+COMMIT_INLINE_MS_MAX = 0.5  # the median of the last commits; longer ones would hold up every other request
+COMMITS_WATCHED = 32
+LOCK_WAIT_MS = 10_000  # another process may write beside the server, in short transactions
+READ_TIME_S_MAX = 1.0  # a read transaction keeps the write-ahead log from being cut off
+READER_THREADS = 3
+ATTEMPTS_MAX = 3
+MARK_EVERY = 128  # versions between two rows of change_marks
+
+
+class SQLiteStore:
+    """Records in the file `path`, which is made if it is missing. Use it from one event loop.
+
+    `synchronous` and `vfs` are SQLite's own; anything but FULL loses answered updates when the power fails.
+    """
+
+    def __init__(self, path: Path, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
+        self.path = path
+        self._vfs = vfs
+        self._synchronous = synchronous
+        try:
+            self._writer = self._connect(writing=True)
+        except apsw.Error as error:
+            raise StoreUnavailable(f"cannot open {path}: {error}") from error
+        self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="userfold-writer")
+        self._commit_ms: deque[float] = deque(maxlen=COMMITS_WATCHED)
+        self._heads: dict[tuple[str, str], str | None] = {}
+        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="userfold-reader")
+        self._reader_of_thread = threading.local()
+        self._open_readers: list[apsw.Connection] = []
+        self._loop_reader: apsw.Connection | None = None
+        self._checkpointer: Checkpointer | None = None
+
+    async def migrate(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer_thread, self._migrate)
+
+    async def close(self) -> None:
+        self._writer_thread.shutdown()
+        self._readers.shutdown()
+        for reader in self._open_readers:
+            reader.close()
+        self._writer.close()
+        if self._checkpointer is not None:
+            self._checkpointer.stop()
+
+    async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
+        if self._commits_are_fast() and not self._needs_catching_up():
+            try:
+                return self._attempts(make_fold)
+            except _Busy:
+                pass  # somebody else holds the lock: wait for it where waiting harms nobody
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer_thread, self._run_in_thread, make_fold)
+
+    async def get(self, keys: Sequence[Key]) -> Records:
+        if self._loop_reader is None:
+            self._loop_reader = self._open_reader(wait_ms=0)
+        try:
+            return self._get(self._loop_reader, keys)
+        except StoreUnavailable:
+            return await self._in_reader_thread(partial(self._get, keys=keys))
+
+    async def list(self, kind: str) -> Sequence[Record]:
+        return await self._in_reader_thread(partial(self._list, kind=kind))
+
+    async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
+        last = min(up_to, after + limit)
+        page = partial(_history, project_id=project_id, user_id=user_id, first=after + 1, last=last)
+        return await self._in_reader_thread(page)
+
+    # Connections.
+
+    def _connect(self, *, writing: bool) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        db = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+        if writing:
+            db.pragma("journal_mode", "WAL")
+        db.pragma("synchronous", self._synchronous)
+        db.pragma("secure_delete", True)  # what a deleted user leaves in the pages is overwritten
+        db.pragma("wal_autocheckpoint", 0)
+        if not writing:
+            db.pragma("query_only", True)
+        return db
+
+    def _open_reader(self, *, wait_ms: int) -> apsw.Connection:
+        db = self._connect(writing=False)
+        db.set_busy_timeout(wait_ms)
+        self._open_readers.append(db)
+        return db
+
+    def _migrate(self) -> None:
+        self._writer.set_busy_timeout(LOCK_WAIT_MS)
+        applied = migrate(self._writer)
+        if applied:
+            log.info("%s: schema brought to version %d", self.path, max(applied))
+        self._checkpointer = Checkpointer(self._connect(writing=True))
+        self._writer.set_wal_hook(self._note_log_length)
+
+    # Writing.
+
+    def _commits_are_fast(self) -> bool:
+        watched = sorted(self._commit_ms)
+        return not watched or watched[len(watched) // 2] < COMMIT_INLINE_MS_MAX
+
+    def _note_log_length(self, db: apsw.Connection, name: str, pages: int) -> int:
+        if self._checkpointer is not None:
+            self._checkpointer.noted(pages)
+        return apsw.SQLITE_OK
+
+    def _needs_catching_up(self) -> bool:
+        return self._checkpointer is not None and self._checkpointer.over_cap
+
+    def _run_in_thread(self, make_fold: Callable[[], Fold[T]]) -> T:
+        if self._checkpointer is not None and self._checkpointer.over_cap:
+            self._checkpointer.catch_up()
+        self._writer.set_busy_timeout(LOCK_WAIT_MS)
+        try:
+            return self._attempts(make_fold)
+        except _Busy:
+            raise StoreUnavailable(f"another process held the database for {LOCK_WAIT_MS} ms") from None
+        finally:
+            self._writer.set_busy_timeout(0)
+
+    def _attempts(self, make_fold: Callable[[], Fold[T]]) -> T:
+        for _ in range(ATTEMPTS_MAX - 1):
+            try:
+                return self._attempt(make_fold())
+            except Conflict:
+                continue
+        return self._attempt(make_fold())
+
+    def _attempt(self, fold: Fold[T]) -> T:
+        db = self._writer
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            raise _Busy from None
+        except apsw.Error as error:
+            raise _translated(error) from error
+        try:
+            outcome = self._drive(fold)
+            self._commit()
+            return outcome
+        except apsw.Error as error:
+            raise _translated(error) from error
+        finally:
+            fold.close()
+            self._heads.clear()
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    def _drive(self, fold: Fold[T]) -> T:
+        try:
+            wish = next(fold)
+            while True:
+                if isinstance(wish, Read):
+                    wish = fold.send(self._read(wish.keys))
+                else:
+                    self._write(wish)
+                    wish = fold.send(None)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+    def _commit(self) -> None:
+        started = time.perf_counter()
+        try:
+            self._writer.execute("COMMIT")
+        except apsw.IOError as error:
+            # The log may hold the whole transaction although the sync failed: after a crash it would be there.
+            raise OutcomeUnknown(f"the disk failed while committing: {error}") from error
+        self._commit_ms.append((time.perf_counter() - started) * 1000)
+
+    def _read(self, keys: Sequence[Key]) -> Records:
+        return {key: self._read_in_transaction(key) for key in keys}
+
+    def _read_in_transaction(self, key: Key) -> Record | tuple[Record, ...] | None:
+        if key.kind != "user":
+            return _read_one(self._writer, key)
+        row = _row(self._writer, tables.SELECT_USER, (key.project_id, key.id))
+        if row is None:
+            return None
+        self._heads[key.project_id, key.id] = row[1]
+        return from_text("user", row[0])
+
+    def _write(self, write: Write) -> None:
+        try:
+            for key, removed in write.removals.items():
+                self._remove(key, removed)
+            for key, record in write.inserts.items():
+                if isinstance(record, Change):
+                    self._append_change(key, record)
+            for key, update in write.updates.items():
+                self._update(key, update.before, update.after)
+            for key, record in write.inserts.items():
+                if not isinstance(record, Change):
+                    self._insert(key, record)
+        except apsw.ConstraintError as error:
+            raise Conflict(str(error)) from error
+        except (apsw.TooBigError, apsw.MismatchError, apsw.BindingsError, TypeError, ValueError) as error:
+            raise WriteFailed(f"{type(error).__name__}: {error}") from error
+
+    def _remove(self, key: Key, removed: Record | None) -> None:
+        db, at = self._writer, (key.project_id, key.id)
+        if key.kind in COLLECTIONS:
+            db.execute(tables.DELETE_CHAIN, (key.project_id, self._heads.get(at)))
+            db.execute(tables.DELETE_MARKS, at)
+            self._heads[at] = None
+        elif isinstance(removed, User):
+            db.execute(tables.DELETE_USER, (*at, removed.version))
+            self._expect_one_row(key)
+        elif key.kind != "user":
+            db.execute(tables.TABLES[key.kind].delete, at)
+
+    def _append_change(self, key: Key, change: Change) -> None:
+        at = (key.project_id, change.user_id)
+        row = (key.project_id, key.id, self._heads.get(at), change.version, to_text(change))
+        self._writer.execute(tables.INSERT_CHANGE, row)
+        if change.version % MARK_EVERY == 0:
+            self._writer.execute(tables.INSERT_MARK, (*at, change.version, key.id))
+        self._heads[at] = key.id
+
+    def _update(self, key: Key, before: Record, after: Record) -> None:
+        at = (key.project_id, key.id)
+        if isinstance(after, User) and isinstance(before, User):
+            values = (after.version, self._heads.get(at), to_text(after), before.version)
+            self._writer.execute(tables.UPDATE_USER, (*at, *values))
+        else:
+            table = tables.TABLES[key.kind]
+            self._writer.execute(table.update, (*at, *table.to_row(after)))
+        self._expect_one_row(key)
+
+    def _insert(self, key: Key, record: Record) -> None:
+        at = (key.project_id, key.id)
+        if isinstance(record, User):
+            values = (record.version, self._heads.get(at), to_text(record))
+            self._writer.execute(tables.INSERT_USER, (*at, *values))
+        else:
+            table = tables.TABLES[key.kind]
+            self._writer.execute(table.insert, (*at, *table.to_row(record)))
+
+    def _expect_one_row(self, key: Key) -> None:
+        if self._writer.changes() != 1:
+            raise Conflict(key)
+
+    # Reading.
+
+    async def _in_reader_thread(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._with_reader, work)
+
+    def _with_reader(self, work: Callable[[apsw.Connection], T]) -> T:
+        local = self._reader_of_thread
+        if not hasattr(local, "db"):
+            local.db = self._open_reader(wait_ms=LOCK_WAIT_MS)
+        deadline = time.monotonic() + READ_TIME_S_MAX
+        local.db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        try:
+            return work(local.db)
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    def _get(self, db: apsw.Connection, keys: Sequence[Key]) -> Records:
+        try:
+            return {key: _read_one(db, key) for key in keys}
+        except apsw.Error as error:
+            raise _translated(error) from error
+
+    def _list(self, db: apsw.Connection, kind: str) -> Sequence[Record]:
+        return [from_text(kind, text) for (text,) in db.execute(tables.LISTS[kind])]
+
+
+class _Busy(Exception):
+    """Another connection holds the write lock."""
+
+
+def _translated(error: apsw.Error) -> StoreError:
+    if isinstance(error, apsw.FullError):
+        return StoreFull("the disk, or the quota of it, is full")
+    if isinstance(error, apsw.InterruptError):
+        return StoreUnavailable(f"the read took more than {READ_TIME_S_MAX:g} s")
+    return StoreUnavailable(f"{type(error).__name__}: {error}")
+
+
+def _row(db: apsw.Connection, sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    # To the end, so that the statement is reset and its read transaction ends with it.
+    rows = list(db.execute(sql, values))
+    return rows[0] if rows else None
+
+
+def _read_one(db: apsw.Connection, key: Key) -> Record | tuple[Record, ...] | None:
+    at = (key.project_id, key.id)
+    if key.kind == "user":
+        row = _row(db, tables.SELECT_USER, at)
+        return None if row is None else from_text("user", row[0])
+    if key.kind in COLLECTIONS:
+        return tuple(_chain(db, key.project_id, key.id, 1, None))
+    table = tables.TABLES[key.kind]
+    row = _row(db, table.select, at)
+    return None if row is None else table.from_row(row)
+
+
+def _history(db: apsw.Connection, *, project_id: str, user_id: str, first: int, last: int) -> Sequence[Change]:
+    with db:  # one snapshot: the head and the chain belong together
+        changes = _chain(db, project_id, user_id, first, last)
+    return changes
+
+
+def _chain(db: apsw.Connection, project_id: str, user_id: str, first: int, last: int | None) -> list[Change]:
+    head = _row(db, tables.SELECT_HEAD, (project_id, user_id))
+    if head is None:
+        return []
+    last = head[0] if last is None else min(last, head[0])
+    mark = _row(db, tables.SELECT_MARK, (project_id, user_id, last))
+    start = head[1] if mark is None else mark[0]
+    rows = db.execute(tables.SELECT_CHAIN, (project_id, start, first, last))
+    return [change for (text,) in rows if isinstance(change := from_text("change", text), Change)]

@@ -1,0 +1,109 @@
+"""Which table holds which kind of record, and the SQL that reads and writes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from userfold.core.records import Identifier, Record
+from userfold.storage.codec import from_text, to_text
+
+Row = tuple[Any, ...]
+
+
+class Table(msgspec.Struct, frozen=True):
+    """The table of a kind. Statements take `(project_id, id)` and then the row's values."""
+
+    select: str
+    insert: str
+    update: str
+    delete: str
+    to_row: Callable[[Record], Row]
+    from_row: Callable[[Row], Record]
+
+
+def _table(
+    name: str, columns: tuple[str, ...], to_row: Callable[[Record], Row], from_row: Callable[[Row], Record]
+) -> Table:
+    """`columns` are what `to_row` gives; `from_row` takes them with the id before them."""
+    # Only names written in this file are put into SQL; values are always bound.
+    listed = ", ".join(columns)
+    marks = ", ".join(f"?{3 + i}" for i in range(len(columns)))
+    settings = ", ".join(f"{column} = ?{3 + i}" for i, column in enumerate(columns))
+    here = "WHERE project_id = ?1 AND id = ?2"
+    return Table(
+        select=f"SELECT id, {listed} FROM {name} {here}",  # noqa: S608
+        insert=f"INSERT INTO {name} (project_id, id, {listed}) VALUES (?1, ?2, {marks})",  # noqa: S608
+        update=f"UPDATE {name} SET {settings} {here}",  # noqa: S608
+        delete=f"DELETE FROM {name} {here}",  # noqa: S608
+        to_row=to_row,
+        from_row=from_row,
+    )
+
+
+def _document_table(name: str, kind: str) -> Table:
+    return _table(name, ("document",), lambda record: (to_text(record),), lambda row: from_text(kind, row[1]))
+
+
+def _identifier_row(record: Record) -> Row:
+    assert isinstance(record, Identifier)
+    return record.user_id, record.set_by
+
+
+TABLES: dict[str, Table] = {
+    "identifier": _table(
+        "identifiers",
+        ("user_id", "set_by"),
+        _identifier_row,
+        lambda row: Identifier(identifier=row[0], user_id=row[1], set_by=row[2]),
+    ),
+    "tombstone": _document_table("tombstones", "tombstone"),
+    "session": _document_table("sessions", "session"),
+    "project": _document_table("projects", "project"),
+    "api_key": _document_table("api_keys", "api_key"),
+}
+LISTS: dict[str, str] = {
+    "project": "SELECT document FROM projects ORDER BY id",
+    "api_key": "SELECT document FROM api_keys ORDER BY id",
+}
+
+SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
+INSERT_USER = "INSERT INTO users (project_id, id, version, last_change_id, document) VALUES (?1, ?2, ?3, ?4, ?5)"
+UPDATE_USER = (
+    "UPDATE users SET version = ?3, last_change_id = ?4, document = ?5"
+    " WHERE project_id = ?1 AND id = ?2 AND version = ?6"
+)
+DELETE_USER = "DELETE FROM users WHERE project_id = ?1 AND id = ?2 AND version = ?3"
+
+INSERT_CHANGE = "INSERT INTO changes (project_id, id, previous_id, version, document) VALUES (?1, ?2, ?3, ?4, ?5)"
+INSERT_MARK = "INSERT INTO change_marks (project_id, user_id, version, change_id) VALUES (?1, ?2, ?3, ?4)"
+DELETE_MARKS = "DELETE FROM change_marks WHERE project_id = ?1 AND user_id = ?2"
+# ?2 is the head of a chain; walking it needs no index by user, so that writing a change only appends.
+DELETE_CHAIN = """
+WITH RECURSIVE chain (id, previous_id) AS (
+    SELECT id, previous_id FROM changes WHERE project_id = ?1 AND id = ?2
+    UNION ALL
+    SELECT earlier.id, earlier.previous_id FROM chain
+    JOIN changes AS earlier ON earlier.project_id = ?1 AND earlier.id = chain.previous_id
+)
+DELETE FROM changes WHERE project_id = ?1 AND id IN (SELECT id FROM chain)
+"""
+
+SELECT_HEAD = "SELECT version, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
+SELECT_MARK = (
+    "SELECT change_id FROM change_marks WHERE project_id = ?1 AND user_id = ?2 AND version >= ?3"
+    " ORDER BY version LIMIT 1"
+)
+# From ?2 back to version ?3, of which those up to version ?4 are wanted.
+SELECT_CHAIN = """
+WITH RECURSIVE chain (id, previous_id, version, document) AS (
+    SELECT id, previous_id, version, document FROM changes WHERE project_id = ?1 AND id = ?2
+    UNION ALL
+    SELECT earlier.id, earlier.previous_id, earlier.version, earlier.document FROM chain
+    JOIN changes AS earlier ON earlier.project_id = ?1 AND earlier.id = chain.previous_id
+    WHERE chain.version > ?3
+)
+SELECT document FROM chain WHERE version BETWEEN ?3 AND ?4 ORDER BY version
+"""
