@@ -45,12 +45,22 @@ log = logging.getLogger("userfold.engine")
 Outcome = Applied | DomainError | StoreError
 
 
-class Overloaded(Exception):
-    """Too many commands are waiting. Nothing was stored; try again later."""
+class Busy(Exception):
+    """The server cannot take this request now. Nothing was stored; try again in a moment."""
+
+    code = "busy"
 
 
-class Stopping(Exception):
-    """The server is stopping. Nothing was stored; try again on another one, or in a moment."""
+class Overloaded(Busy):
+    """Too many requests are waiting. Nothing was stored; try again in a moment."""
+
+    code = "overloaded"
+
+
+class Stopping(Busy):
+    """The server is stopping. Nothing was stored; try again in a moment."""
+
+    code = "stopping"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +80,7 @@ class Waiting(msgspec.Struct, frozen=True):
     """A command in the queue, with the inputs that the rules may not make themselves, and its caller."""
 
     command: Command
+    reads: tuple[Key, ...]
     settings: ProjectSettings
     entropy: int
     size: int
@@ -113,12 +124,17 @@ class Engine:
         if len(self._queue) >= self._limits.queue_length_max or self._queue_bytes + size > self._limits.queue_bytes_max:
             raise Overloaded
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-        self._queue.append(Waiting(command, settings, self._entropy(), size, answer))
+        self._queue.append(Waiting(command, reads(command), settings, self._entropy(), size, answer))
         self._queue_bytes += size
         if self._work is None:
             # The task starts in the next turn of the loop, so all that this turn submits is in its first batch.
             self._work = asyncio.create_task(self._work_off())
         return await answer
+
+    @property
+    def stopping(self) -> bool:
+        """Whether new commands are refused."""
+        return self._stopping
 
     async def close(self) -> None:
         """Refuse new commands, and return when those that are waiting have been answered."""
@@ -173,7 +189,7 @@ class Engine:
 def fold_batch(batch: Sequence[Waiting], now: int, batch_id: str, rounds_max: int) -> Fold[list[Outcome]]:
     """One outcome per command, in order. Pure: may be run again from the start with what a store reads next time."""
     held: dict[Key, Record | None] = {}
-    wanted = {key for waiting in batch for key in reads(waiting.command)}
+    wanted = {key for waiting in batch for key in waiting.reads}
     rounds_left = rounds_max
     while True:
         missing = tuple(sorted(key for key in wanted if key not in held))

@@ -26,7 +26,7 @@ def identifiers_of(user: User) -> dict[str, str]:
     return names
 
 
-def claim(project_id: str, before: User | None, after: User, author: Author, records: Records) -> Writes:
+def claim_identifiers(project_id: str, before: User | None, after: User, author: Author, records: Records) -> Writes:
     """The writes that make `after`'s identifiers its own and free those it gave up. Raises `IdentifierTaken`."""
     old = identifiers_of(before) if before is not None else {}
     new = identifiers_of(after)

@@ -197,8 +197,8 @@ class ApiKey(Record, frozen=True, kw_only=True):
     project_id: str
     kind: Literal["secret", "publishable"]
     name: str
-    token_digest: str
-    hint: str  # the first characters, so that a person can tell keys apart
+    token_digest: str  # SHA-256, hexadecimal
+    token: str | None = None  # of a publishable key only
     created_at: int
     revoked_at: int | None = None
     version: int = 1

@@ -16,7 +16,7 @@ import msgspec
 from userfold.core import identifiers
 from userfold.core.attribution import ALL_FIELDS, attribute
 from userfold.core.claims import (
-    claim,
+    claim_identifiers,
     free_usercom_id,
     identifier_key,
     identifiers_of,
@@ -39,6 +39,7 @@ from userfold.core.commands import (
 )
 from userfold.core.diff import diff, escape
 from userfold.core.errors import (
+    FieldInvalid,
     FieldReadOnly,
     FieldUnknown,
     KeyNotFound,
@@ -116,6 +117,8 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Project
     session = _open_session(command, records)
     claim, user = _named(command.project_id, external_id, records)
     edits = command.edits
+    if _given_external_id(edits) not in (None, external_id):
+        raise FieldInvalid(path="/external_id", reason="it is not the external_id that the request names")
     if user is None:
         if command.if_match is not None:
             raise UserNotFound(user_id=external_id)
@@ -171,7 +174,7 @@ def _make(
     user = _next_version(blank, changed, author, mint)
     if author.trust != "backend":
         refuse_tombstoned(project_id, user.external_id, records, mint.now, settings)
-    writes = claim(project_id, None, user, author, records)
+    writes = claim_identifiers(project_id, None, user, author, records)
     operations = tuple(
         Operation(op="add", path=f"/{name}", new=json_value(user, name))
         for name in FIELDS
@@ -198,7 +201,7 @@ def _change(
         operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
-    writes = claim(command.project_id, before, after, command.author, records)
+    writes = claim_identifiers(command.project_id, before, after, command.author, records)
     return _applied(command, after, writes, operations, mint, created=adopted, ignored=ignored)
 
 

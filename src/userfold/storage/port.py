@@ -18,7 +18,7 @@ Obligations of every store, which `tests/contract` holds it to:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -28,31 +28,45 @@ Records = Mapping[Key, Record | tuple[Record, ...] | None]
 
 
 class StoreError(Exception):
-    """The store could not do what was asked."""
+    """The store could not do what was asked. The docstring is for the caller; the text is for the log."""
+
+    code: ClassVar[str] = "store_error"
 
 
 class Conflict(StoreError):
-    """Other writers kept getting in between; nothing was stored."""
+    """Other writers kept getting in between. Nothing was stored."""
+
+    code = "conflict"
 
 
 class WriteFailed(StoreError):
-    """The store refused what was to be written; nothing was stored. One bad record may be the cause."""
+    """The store refused what was to be written. Nothing was stored."""
+
+    code = "write_failed"
 
 
 class StoreFull(StoreError):
-    """There is no space left where the data is kept; nothing was stored."""
+    """There is no space left where the data is kept. Nothing was stored."""
+
+    code = "store_full"
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or cannot write; nothing was stored."""
+    """The store cannot be reached, or cannot do this now. Nothing was stored."""
+
+    code = "store_unavailable"
 
 
 class OutcomeUnknown(StoreError):
-    """The connection was lost while committing, and whether the change was stored cannot be told now."""
+    """The store was lost while committing. Whether the change was stored cannot be told: read before trying again."""
+
+    code = "outcome_unknown"
 
 
 class SchemaTooNew(StoreError):
     """The database was made by a newer Userfold (schema {found}; this program knows {known}). Use that program."""
+
+    code = "schema_too_new"
 
     def __init__(self, *, found: int, known: int) -> None:
         super().__init__((type(self).__doc__ or "").format(found=found, known=known))

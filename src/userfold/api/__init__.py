@@ -1,0 +1,1 @@
+"""One folder for each API. They translate requests into commands, and records into replies; they hold no rules."""

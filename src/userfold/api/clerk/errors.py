@@ -1,0 +1,78 @@
+"""Clerk's error envelope and codes. Both SDKs read `code` and `message`; the Python one insists on `long_message`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from userfold.api import wire
+from userfold.core import errors as core
+from userfold.core.jsontext import encode
+from userfold.engine import Busy
+from userfold.storage import port
+
+# Refusal → (status, Clerk's code, short message). What will fail again in the same way is a 4xx: the Python SDK
+# repeats every 5xx for up to an hour, POST included.
+TABLE: dict[type[Exception], tuple[int, str, str]] = {
+    core.JsonInvalid: (400, "request_body_invalid", "Request body invalid"),
+    core.JsonDuplicateKey: (400, "request_body_invalid", "Request body invalid"),
+    core.JsonTooDeep: (400, "request_body_invalid", "Request body invalid"),
+    core.InputError: (422, "form_param_value_invalid", "Parameter invalid"),
+    core.FieldUnknown: (422, "form_param_unknown", "Parameter unknown"),
+    core.FieldReadOnly: (422, "form_param_unknown", "Parameter unknown"),
+    core.FieldRequired: (422, "form_param_missing", "Parameter missing"),
+    core.FieldFormatInvalid: (422, "form_param_format_invalid", "Parameter has the wrong form"),
+    core.BagTooLarge: (422, "form_param_exceeds_allowed_size", "Parameter too large"),
+    core.NotFound: (404, "resource_not_found", "Not found"),
+    # 422 and not 409: on create, Python's SDK parses only the codes that Clerk lists for it.
+    core.IdentifierTaken: (422, "form_identifier_exists", "Taken"),
+    core.UserIdProtected: (403, "not_allowed_access", "Not allowed"),
+    core.UserDeleted: (403, "not_allowed_access", "Not allowed"),
+    core.UserDisabled: (403, "user_banned", "User banned"),
+    core.SessionClosed: (404, "resource_not_found", "Not found"),
+    core.VersionMismatch: (409, "conflict", "Conflict"),
+    core.CommandBroken: (500, "internal_clerk_error", "Internal error"),
+    wire.PathUnknown: (404, "resource_not_found", "Not found"),
+    wire.MethodNotAllowed: (405, "method_not_allowed", "Method not allowed"),
+    wire.Unauthorized: (401, "clerk_key_invalid", "Secret key invalid"),
+    wire.NotBuilt: (501, "not_implemented", "Not built"),
+    wire.BodyTooLarge: (413, "request_body_too_large", "Request body too large"),
+    wire.ContentTypeUnsupported: (415, "unsupported_content_type", "Unsupported content type"),
+    wire.BodyNotObject: (400, "request_body_invalid", "Request body invalid"),
+    wire.ParameterUnknown: (400, "malformed_request_parameters", "Request parameters malformed"),
+    wire.ParameterInvalid: (400, "malformed_request_parameters", "Request parameters malformed"),
+    wire.HeaderInvalid: (400, "api_version_invalid", "API version invalid"),
+    Busy: (503, "service_unavailable", "Service unavailable"),
+    port.StoreFull: (507, "service_unavailable", "Service unavailable"),
+    port.StoreError: (503, "service_unavailable", "Service unavailable"),
+}
+
+# Our paths → the parameter names that Clerk's clients sent.
+PARAM_NAMES = {
+    "email_addresses": "email_address",
+    "phone_numbers": "phone_number",
+    "disabled": "banned",
+}
+
+RETRY_AFTER_S = b"1"
+
+
+def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
+    """Clerk's envelope for a refusal. `clerk_trace_id` is the request id, which the SDKs show."""
+    status, code, message = wire.row_of(TABLE, refusal)
+    long_message = wire.message_of(refusal)
+    meta: dict[str, Any] = {}
+    if isinstance(refusal, core.DomainError):
+        long_message = f"{long_message} {refusal.hint}".strip()
+        if refusal.path is not None:
+            field = refusal.path.split("/")[1]
+            meta["param_name"] = PARAM_NAMES.get(field, field)
+    body = {
+        "errors": [{"code": code, "message": message, "long_message": long_message, "meta": meta}],
+        "clerk_trace_id": request_id,
+    }
+    # Exactly this content type: with a charset, the JavaScript SDK does not parse the body.
+    headers: wire.Headers = (wire.JSON,)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers += ((b"retry-after", RETRY_AFTER_S),)
+    return wire.Reply(status, encode(body), headers)

@@ -1,0 +1,51 @@
+"""The route table of the Clerk-compatible API. A line without a handler is planned and answers 501."""
+
+from __future__ import annotations
+
+from userfold.api.clerk import handlers
+from userfold.api.wire import Route
+
+PREFIX = "/clerk/v1"
+
+ROUTES = (
+    Route("POST", "/users", handlers.create_user),
+    Route("GET", "/users/{id}", handlers.read_user),
+    Route("PATCH", "/users/{id}/metadata", handlers.merge_metadata),
+    Route("PUT", "/users/{id}/metadata", handlers.replace_metadata),
+    Route("GET", "/users", None),
+    Route("GET", "/users/count", None),
+    Route("PATCH", "/users/{id}", None),
+    Route("DELETE", "/users/{id}", None),
+    Route("POST", "/users/ban", None),
+    Route("POST", "/users/unban", None),
+    Route("POST", "/users/{id}/ban", None),
+    Route("POST", "/users/{id}/unban", None),
+    Route("POST", "/users/{id}/lock", None),
+    Route("POST", "/users/{id}/unlock", None),
+    Route("POST", "/users/{id}/profile_image", None),
+    Route("DELETE", "/users/{id}/profile_image", None),
+    Route("PUT", "/users/{id}/email_address", None),
+    Route("PUT", "/users/{id}/phone_number", None),
+    Route("POST", "/users/{id}/verify_password", None),
+    Route("POST", "/users/{id}/verify_totp", None),
+    Route("POST", "/users/{id}/remove_password", None),
+    Route("POST", "/users/{id}/password/set_compromised", None),
+    Route("POST", "/users/{id}/password/unset_compromised", None),
+    Route("DELETE", "/users/{id}/mfa", None),
+    Route("DELETE", "/users/{id}/totp", None),
+    Route("DELETE", "/users/{id}/backup_code", None),
+    Route("GET", "/users/{id}/organization_memberships", None),
+    Route("GET", "/users/{id}/organization_invitations", None),
+    Route("POST", "/email_addresses", None),
+    Route("GET", "/email_addresses/{id}", None),
+    Route("PATCH", "/email_addresses/{id}", None),
+    Route("DELETE", "/email_addresses/{id}", None),
+    Route("POST", "/phone_numbers", None),
+    Route("GET", "/phone_numbers/{id}", None),
+    Route("PATCH", "/phone_numbers/{id}", None),
+    Route("DELETE", "/phone_numbers/{id}", None),
+    Route("GET", "/sessions", None),
+    Route("POST", "/sessions", None),
+    Route("GET", "/sessions/{id}", None),
+    Route("POST", "/sessions/{id}/revoke", None),
+)

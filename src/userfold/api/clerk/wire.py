@@ -1,0 +1,206 @@
+"""Clerk's shapes: its `User` made of ours, its parameters made into edits.
+
+Python's SDK refuses a user that lacks any of 35 keys, or whose metadata is null, so every key is always sent.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from userfold.api.wire import HeaderInvalid, Request
+from userfold.core.diff import escape
+from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown
+from userfold.core.records import EmailAddress, PhoneNumber, User
+
+METADATA = ("public_metadata", "private_metadata", "unsafe_metadata")
+
+API_VERSIONS = frozenset({"2021-02-05", "2024-10-01", "2025-03-12", "2025-04-10", "2025-11-10", "2026-05-12"})
+
+# Parameters of POST /users that mean the same to us.
+_SAME = frozenset({"external_id", "first_name", "last_name", "locale", "timezone", *METADATA})
+# They loosen checks that Userfold does not make, or switch on what it does anyway.
+_NO_EFFECT = frozenset(
+    {
+        "skip_password_checks",
+        "skip_password_requirement",
+        "skip_user_requirement",
+        "skip_legal_checks",
+        "bypass_client_trust",
+    }
+)
+
+
+def user(user: User, public_url: str) -> dict[str, Any]:
+    """Clerk's `User`. Times are milliseconds, lists that we do not keep are empty."""
+    image_url = f"{public_url}/images/default.svg"
+    return {
+        "id": user.id,
+        "object": "user",
+        "external_id": user.external_id,
+        "username": user.username,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "locale": user.locale,
+        "timezone": user.timezone,
+        "primary_email_address_id": _primary(user.email_addresses),
+        "primary_phone_number_id": _primary(user.phone_numbers),
+        "primary_web3_wallet_id": None,
+        "image_url": image_url,
+        "profile_image_url": image_url,
+        "has_image": False,
+        "public_metadata": user.public_metadata,
+        "private_metadata": user.private_metadata,
+        "unsafe_metadata": user.unsafe_metadata,
+        "email_addresses": [email_address(address) for address in user.email_addresses],
+        "phone_numbers": [phone_number(number) for number in user.phone_numbers],
+        "web3_wallets": [],
+        "passkeys": [],
+        "external_accounts": [],
+        "saml_accounts": [],
+        "enterprise_accounts": [],
+        "organization_memberships": [],
+        "password_enabled": False,
+        "two_factor_enabled": False,
+        "totp_enabled": False,
+        "backup_code_enabled": False,
+        "mfa_enabled_at": None,
+        "mfa_disabled_at": None,
+        "password_last_updated_at": None,
+        "last_sign_in_at": None,
+        "last_active_at": None,
+        "legal_accepted_at": None,
+        "banned": user.disabled,
+        "locked": user.locked,
+        "deprovisioned": False,
+        "lockout_expires_in_seconds": None,
+        "verification_attempts_remaining": None,
+        "created_at": user.created_at,
+        "updated_at": user.updated_at,
+        "delete_self_enabled": True,
+        "create_organization_enabled": True,
+        "create_organizations_limit": None,
+        "bypass_client_trust": False,
+    }
+
+
+def email_address(address: EmailAddress) -> dict[str, Any]:
+    """Clerk's `EmailAddress`."""
+    return {
+        "id": address.id,
+        "object": "email_address",
+        "email_address": address.email_address,
+        "reserved": False,
+        "verification": _verification(address),
+        "linked_to": [],
+        "matches_sso_connection": False,
+        "created_at": address.created_at,
+        "updated_at": address.updated_at,
+    }
+
+
+def phone_number(number: PhoneNumber) -> dict[str, Any]:
+    """Clerk's `PhoneNumber`."""
+    return {
+        "id": number.id,
+        "object": "phone_number",
+        "phone_number": number.phone_number,
+        "reserved_for_second_factor": False,
+        "default_second_factor": False,
+        "reserved": False,
+        "verification": _verification(number),
+        "linked_to": [],
+        "backup_codes": None,
+        "created_at": number.created_at,
+        "updated_at": number.updated_at,
+    }
+
+
+def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """The fields of a user, and when it was created, from the parameters of `POST /users`."""
+    fields: dict[str, Any] = {}
+    created_at = None
+    for name, value in body.items():
+        if name in _SAME:
+            fields[name] = value
+        elif name == "username":
+            fields[name] = value or None  # Clerk takes a blank one for none
+        elif name == "email_address":
+            fields["email_addresses"] = _identifications(name, value, body)
+        elif name == "phone_number":
+            fields["phone_numbers"] = _identifications(name, value, body)
+        elif name == "banned":
+            fields["disabled"] = value
+        elif name == "locked":
+            fields[name] = value
+        elif name == "created_at":
+            created_at = _time(value, name)
+        elif name not in _NO_EFFECT and not name.endswith("_identification_status"):
+            raise FieldUnknown(path=f"/{escape(name[:255])}")
+    return fields, created_at
+
+
+def metadata(request: Request) -> dict[str, Any]:
+    """The body of a metadata route: any of the three kinds. No body means none of them (JavaScript sends it so)."""
+    if not request.body:
+        return {}
+    body = request.json_object()
+    for name in body:
+        if name not in METADATA:
+            raise FieldUnknown(path=f"/{escape(name[:255])}")
+    return body
+
+
+def check_version(request: Request) -> None:
+    """Clerk refuses a version that it does not know, and one that is given twice."""
+    header = request.header(b"clerk-api-version")
+    query = [part for part in request.query_string.split(b"&") if part.startswith(b"__clerk_api_version=")]
+    given = [version.partition(b"=")[2].decode("latin-1") for version in query]
+    given += [header] if header is not None else []
+    if len(given) > 1:
+        raise HeaderInvalid(name="Clerk-API-Version", reason="the version is given twice")
+    if given and given[0] not in API_VERSIONS:
+        raise HeaderInvalid(name="Clerk-API-Version", reason="there is no such version")
+
+
+def _primary(addresses: tuple[EmailAddress, ...] | tuple[PhoneNumber, ...]) -> str | None:
+    return next((address.id for address in addresses if address.primary), None)
+
+
+def _verification(address: EmailAddress | PhoneNumber) -> dict[str, Any] | None:
+    if not address.verified:
+        return None
+    return {
+        "object": "verification_admin",
+        "status": "verified",
+        "strategy": "admin",
+        "attempts": None,
+        "expire_at": None,
+    }
+
+
+def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
+    """Addresses made through the backend are verified unless their status says that they are only reserved."""
+    if not isinstance(values, list):
+        return values  # the core says what is wrong with it
+    statuses = body.get(f"{name}_identification_status")
+    if statuses is None:
+        statuses = ["verified"] * len(values)
+    if not isinstance(statuses, list) or len(statuses) != len(values):
+        raise FieldInvalid(path=f"/{name}_identification_status", reason="one status for each value is needed")
+    if any(status not in ("verified", "reserved") for status in statuses):
+        raise FieldInvalid(path=f"/{name}_identification_status", reason="verified or reserved is needed")
+    return [{name: value, "verified": status == "verified"} for value, status in zip(values, statuses, strict=True)]
+
+
+def _time(value: Any, name: str) -> int | None:
+    """RFC 3339 as milliseconds. JavaScript `Date`s arrive like that."""
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        time = None
+    if time is None or time.tzinfo is None:
+        raise FieldFormatInvalid(path=f"/{name}", reason="a time such as 2026-01-02T03:04:05.678Z is needed")
+    return round(time.timestamp() * 1000)

@@ -1,0 +1,71 @@
+"""The native API's errors: RFC 9457 problem details with a stable `code`, the path at fault and what to do."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from userfold.api import wire
+from userfold.core import errors as core
+from userfold.core.jsontext import encode
+from userfold.engine import Busy
+from userfold.storage import port
+
+# Refusal → status. The code is the refusal's own.
+STATUS: dict[type[Exception], int] = {
+    core.JsonInvalid: 400,
+    core.JsonDuplicateKey: 400,
+    core.JsonTooDeep: 400,
+    core.InputError: 422,
+    core.NotFound: 404,
+    core.IdentifierTaken: 409,
+    core.UserIdProtected: 409,
+    core.UserDeleted: 409,
+    core.UserDisabled: 403,
+    core.SessionClosed: 409,
+    core.VersionMismatch: 412,
+    core.CommandBroken: 500,
+    wire.PathUnknown: 404,
+    wire.MethodNotAllowed: 405,
+    wire.Unauthorized: 401,
+    wire.NotBuilt: 501,
+    wire.BodyTooLarge: 413,
+    wire.ContentTypeUnsupported: 415,
+    wire.BodyNotObject: 400,
+    wire.ParameterUnknown: 400,
+    wire.ParameterInvalid: 400,
+    wire.HeaderInvalid: 400,
+    Busy: 503,
+    port.StoreFull: 507,
+    port.StoreError: 503,
+}
+
+PROBLEM_JSON = (b"content-type", b"application/problem+json")
+RETRY_AFTER_S = b"1"
+
+
+def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
+    """The problem details of a refusal."""
+    status = wire.row_of(STATUS, refusal)
+    problem: dict[str, Any] = {
+        "type": f"urn:userfold:problem:{refusal.code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": refusal.code,
+        "detail": wire.message_of(refusal),
+        "request_id": request_id,
+    }
+    if isinstance(refusal, core.DomainError):
+        problem |= {"path": refusal.path} if refusal.path is not None else {}
+        problem |= {"hint": refusal.hint} if refusal.hint else {}
+    headers: wire.Headers = (PROBLEM_JSON,)
+    if isinstance(refusal, core.VersionMismatch):
+        problem["current_version"] = refusal.data["current"]
+        headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
+    if isinstance(refusal, wire.MethodNotAllowed):
+        headers += ((b"allow", refusal.data["allowed"].encode()),)
+    if isinstance(refusal, wire.Unauthorized):
+        headers += ((b"www-authenticate", b"Bearer"),)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers += ((b"retry-after", RETRY_AFTER_S),)
+    return wire.Reply(status, encode(problem), headers)

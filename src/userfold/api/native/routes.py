@@ -1,0 +1,36 @@
+"""The route table of the native API. A line without a handler is planned and answers 501."""
+
+from __future__ import annotations
+
+from userfold.api.native import handlers
+from userfold.api.wire import Route
+
+PREFIX = "/v1"
+
+ROUTES = (
+    Route("POST", "/users", handlers.create_user),
+    Route("GET", "/users", None),
+    Route("PUT", "/users/by-external-id/{external_id}", handlers.upsert_user),
+    Route("GET", "/users/{id}", handlers.read_user),
+    Route("PATCH", "/users/{id}", handlers.update_user),
+    Route("DELETE", "/users/{id}", handlers.delete_user),
+    Route("GET", "/users/{id}/history", handlers.read_history),
+    Route("GET", "/users/{id}/export", None),
+    Route("POST", "/users/{id}/sessions", None),
+    Route("GET", "/users/{id}/sessions", None),
+    Route("DELETE", "/users/{id}/sessions", None),
+    Route("GET", "/users/{id}/events", None),
+    Route("PUT", "/users/{id}/image", None),
+    Route("DELETE", "/users/{id}/image", None),
+    Route("POST", "/sessions/verify", None),
+    Route("GET", "/sessions/{id}", None),
+    Route("DELETE", "/sessions/{id}", None),
+    Route("POST", "/batch", None),
+    Route("GET", "/segments", None),
+    Route("POST", "/segments", None),
+    Route("GET", "/attributes", None),
+    Route("GET", "/project", None),
+    Route("PATCH", "/project", None),
+    Route("GET", "/project/keys", None),
+    Route("POST", "/project/keys", None),
+)

@@ -1,0 +1,78 @@
+"""Who may call: projects and their keys, kept in the process and read again once they are a second old.
+
+Commands never lock these records. A key that is revoked through this process is refused at once, through another one
+within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from userfold.core.records import ApiKey, Project
+from userfold.storage.port import Store
+
+AGE_S_MAX = 1.0
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whose key a request came with."""
+
+    project: Project
+    key: ApiKey
+
+
+class Directory:
+    """Looks keys up. One per process; use it from one event loop."""
+
+    def __init__(self, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._monotonic = monotonic
+        self._callers: dict[str, Caller] = {}
+        self._stale_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    async def caller(self, token: str) -> Caller | None:
+        """Whose key `token` is, or None if it is nobody's, or revoked. Raises a `StoreError`."""
+        if self._monotonic() >= self._stale_at:
+            await self._refresh()
+        return self._callers.get(digest(token))
+
+    def forget(self) -> None:
+        """A key or a project was changed by this process: read again before the next answer."""
+        self._stale_at = float("-inf")
+
+    async def _refresh(self) -> None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._has_read)
+        # Shielded, because others wait for the same task: one of them going away must not take it along.
+        await asyncio.shield(self._reading)
+
+    def _has_read(self, task: asyncio.Task[None]) -> None:
+        self._reading = None
+
+    async def _read(self) -> None:
+        self._stale_at = self._monotonic() + AGE_S_MAX  # before reading: what changes meanwhile is seen in a second
+        try:
+            projects = {
+                record.id: record for record in await self._store.list("project") if isinstance(record, Project)
+            }
+            keys = [record for record in await self._store.list("api_key") if isinstance(record, ApiKey)]
+        except BaseException:
+            self._stale_at = float("-inf")
+            raise
+        self._callers = {
+            key.token_digest: Caller(projects[key.project_id], key)
+            for key in keys
+            if key.revoked_at is None and key.project_id in projects
+        }
+
+
+def digest(token: str) -> str:
+    """What is kept of a key: its SHA-256. Keys are long and random, so a slow hash would protect nothing more."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

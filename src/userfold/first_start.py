@@ -1,0 +1,93 @@
+"""What the first start makes: a project, and the keys by which its programs and browsers call."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from userfold.core.commands import CreateProject
+from userfold.core.ids import make_id
+from userfold.core.records import ApiKey, Project, ProjectSettings
+from userfold.core.trust import Author
+from userfold.directory import digest
+from userfold.engine import Engine, random_bits
+from userfold.settings import Settings
+from userfold.storage.port import Store
+
+OPERATOR = Author(source="cli", actor="operator", trust="backend")
+KEYS_FILE = "keys.env"
+
+
+class FirstKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of a new project, readable now and never again. `made_here`: not all came from the environment."""
+
+    secret_key: str
+    publishable_key: str
+    product_id: str
+    made_here: bool
+
+    def as_environment(self) -> str:
+        """Lines that a shell can source and `serve` understands."""
+        return (
+            f"USERFOLD_SECRET_KEY={self.secret_key}\n"
+            f"USERFOLD_PUBLISHABLE_KEY={self.publishable_key}\n"
+            f"USERFOLD_PRODUCT_ID={self.product_id}\n"
+        )
+
+
+async def make_first_project(engine: Engine, store: Store, settings: Settings) -> FirstKeys | None:
+    """The keys of the project that was made, or None if there is one already."""
+    if await store.list("project"):
+        return None
+    given = (settings.secret_key, settings.publishable_key, settings.product_id)
+    now = engine.now()
+    keys = FirstKeys(
+        secret_key=settings.secret_key or new_secret_key(),
+        publishable_key=settings.publishable_key or new_publishable_key(),
+        product_id=settings.product_id or make_id("prd_", now, random_bits()),
+        made_here=None in given,
+    )
+    project_id = make_id("prj_", now, random_bits())
+    project = Project(id=project_id, name="default", product_id=keys.product_id, created_at=now)
+    first = (
+        api_key(project_id, keys.secret_key, "first secret key", now),
+        api_key(project_id, keys.publishable_key, "first publishable key", now),
+    )
+    command = CreateProject(project_id=project_id, author=OPERATOR, project=project, keys=first)
+    await engine.run(command, ProjectSettings())
+    return keys
+
+
+def api_key(project_id: str, token: str, name: str, now: int) -> ApiKey:
+    """The record of a key. Of a secret one it keeps only the digest."""
+    publishable = token.startswith("key_")
+    return ApiKey(
+        id=make_id("ak_", now, random_bits()),
+        project_id=project_id,
+        kind="publishable" if publishable else "secret",
+        name=name,
+        token_digest=digest(token),
+        token=token if publishable else None,
+        created_at=now,
+    )
+
+
+def new_secret_key() -> str:
+    """A credential of a backend: 256 random bits."""
+    return "sk_" + secrets.token_urlsafe(32)
+
+
+def new_publishable_key() -> str:
+    """What a browser names its project by. Not a secret."""
+    return "key_" + secrets.token_hex(16)
+
+
+def write_keys_file(folder: Path, keys: FirstKeys) -> Path:
+    """Write the keys where only their owner can read them; the path."""
+    path = folder / KEYS_FILE
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(keys.as_environment())
+    return path

@@ -1,0 +1,176 @@
+"""The server process: one lock on the data folder, one listening socket, a start that says when it answers, and a stop
+that answers what is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import uvicorn
+import uvloop
+
+from userfold.app import App, build_app
+from userfold.first_start import FirstKeys, make_first_project, write_keys_file
+from userfold.settings import Settings
+from userfold.storage.port import Store
+from userfold.storage.sqlite.store import SQLiteStore
+
+log = logging.getLogger("userfold.server")
+
+GRACE_S = 30  # for requests in flight when the server is told to stop
+KEEP_ALIVE_S = 60  # longer than clients keep idle connections, so that it is they who close them
+BACKLOG = 2048
+LOCK_FILE = "userfold.lock"
+
+
+class CannotStart(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+class FolderInUse(CannotStart):
+    """Another server holds the data folder."""
+
+
+def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `CannotStart` or a `StoreError`."""
+    _make_folder(settings.data)
+    with (
+        _hold(settings.data),
+        _listen(settings.host, settings.port) as listener,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(settings, listener, say))
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name. Raises `StoreUnavailable`."""
+    return SQLiteStore(settings.database)
+
+
+async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> None:
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    store = open_store(settings)
+    try:
+        app = await build_app(store, public_url=settings.public_url or address)
+    except BaseException:
+        await store.close()
+        raise
+    try:
+        keys = await make_first_project(app.service.engine, store, settings)
+        if keys is not None and keys.made_here:
+            _hand_over(keys, settings.data, say)
+        await _warn_about_unknown_key(app, settings)
+        gc.collect()
+        gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
+        await _Server(app, ready=lambda: _print(say, f"Userfold is ready at {address}")).serve([listener])
+    finally:
+        await app.close()
+        log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but it says when it answers, and a signal that it obeyed does not become its exit status."""
+
+    def __init__(self, app: App, *, ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+            backlog=BACKLOG,
+        )
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        yield
+
+    def _stop(self, number: signal.Signals) -> None:
+        log.info("%s: answering what is in flight, then stopping", number.name)
+        self.handle_exit(number, None)  # a second SIGINT does not wait
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds users and keys
+    except OSError as error:
+        raise CannotStart(f"cannot make the data folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotStart(f"cannot write to the data folder {folder}: check its owner and its mode")
+
+
+@contextlib.contextmanager
+def _hold(folder: Path) -> Iterator[None]:
+    """Hold the data folder. The operating system lets go of the lock when the process ends, however it ends."""
+    path = folder / LOCK_FILE
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise FolderInUse(
+                f"the data folder {folder} is in use by {holder}; stop it, or use another --data"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise CannotStart(f"cannot listen at {host} port {port}: {error.strerror}; another --port?") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _hand_over(keys: FirstKeys, folder: Path, say: TextIO) -> None:
+    """Show the first keys to a person, or leave them in a file: a log is no place for a secret."""
+    if say.isatty():
+        _print(say, "The first project was made. Keep its keys; the secret one is not shown again:\n")
+        _print(say, keys.as_environment())
+    else:
+        _print(say, f"The first project was made; its keys are in {write_keys_file(folder, keys)}")
+
+
+async def _warn_about_unknown_key(app: App, settings: Settings) -> None:
+    given = settings.secret_key
+    if given is not None and await app.service.directory.caller(given) is None:
+        log.warning("USERFOLD_SECRET_KEY is not a key of this database; it is used only when the first project is made")
+
+
+def _print(say: TextIO, line: str) -> None:
+    say.write(line + "\n")
+    say.flush()

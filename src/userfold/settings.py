@@ -1,0 +1,99 @@
+"""What an operator decides when starting Userfold: read once, frozen, passed down. Nobody reads a global."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+PRODUCT_ID_LENGTH = 30  # Milana's SDK throws unless it is `prd_` and 26 characters
+
+DEFAULT_DATA = "./userfold-data"
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8787
+
+
+class SettingInvalid(Exception):
+    """A setting cannot be used. The text says which and why; it never repeats a secret."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings. See docs/reference/settings.md."""
+
+    data: Path
+    database: Path
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    public_url: str | None = None
+    log_format: str = "text"
+    # For the first project, when it is made.
+    secret_key: str | None = None
+    publishable_key: str | None = None
+    product_id: str | None = None
+
+
+def read_settings(
+    environment: Mapping[str, str],
+    *,
+    data: Path | None = None,
+    database_url: str | None = None,
+    host: str | None = None,
+    port: int | None = None,
+) -> Settings:
+    """Settings from the environment; what is given here (the command line) wins. Raises `SettingInvalid`."""
+    folder = data or Path(environment.get("USERFOLD_DATA") or DEFAULT_DATA)
+    return Settings(
+        data=folder,
+        database=_database(database_url or environment.get("USERFOLD_DATABASE_URL"), folder),
+        host=host or DEFAULT_HOST,
+        port=DEFAULT_PORT if port is None else port,
+        public_url=_public_url(environment.get("USERFOLD_PUBLIC_URL")),
+        log_format=_choice(environment, "USERFOLD_LOG", ("text", "json")),
+        secret_key=_prefixed(environment, "USERFOLD_SECRET_KEY", "sk_"),
+        publishable_key=_prefixed(environment, "USERFOLD_PUBLISHABLE_KEY", "key_"),
+        product_id=_product_id(environment),
+    )
+
+
+def _database(url: str | None, folder: Path) -> Path:
+    if not url:
+        return folder / "userfold.db"
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        # As elsewhere: three slashes and a relative path, four and an absolute one.
+        return Path(rest[1:])
+    if scheme in ("postgresql", "postgres"):
+        raise SettingInvalid("PostgreSQL is not built in this version; leave the database URL out to use SQLite")
+    raise SettingInvalid("the database URL must be sqlite:///PATH (it is not repeated here: it may hold a password)")
+
+
+def _public_url(url: str | None) -> str | None:
+    if not url:
+        return None
+    if not url.startswith(("http://", "https://")):
+        raise SettingInvalid("USERFOLD_PUBLIC_URL must begin with http:// or https://")
+    return url.rstrip("/")
+
+
+def _prefixed(environment: Mapping[str, str], name: str, prefix: str) -> str | None:
+    value = environment.get(name) or None
+    if value is not None and not (value.startswith(prefix) and value.isascii() and value.isprintable()):
+        raise SettingInvalid(f"{name} must begin with {prefix} and have no blanks or special characters")
+    return value
+
+
+def _product_id(environment: Mapping[str, str]) -> str | None:
+    value = _prefixed(environment, "USERFOLD_PRODUCT_ID", "prd_")
+    if value is not None and len(value) != PRODUCT_ID_LENGTH:
+        raise SettingInvalid(
+            f"USERFOLD_PRODUCT_ID must have exactly {PRODUCT_ID_LENGTH} characters (prd_ and 26 more), not {len(value)}"
+        )
+    return value
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    value = environment.get(name) or choices[0]
+    if value not in choices:
+        raise SettingInvalid(f"{name} must be one of: {', '.join(choices)}")
+    return value
