@@ -64,7 +64,7 @@ class App:
 
     async def __call__(self, scope: wire.Scope, receive: wire.Receive, send: wire.Send) -> None:
         assert scope["type"] == "http", "the server is started without lifespan and websockets"
-        mount = scope["path"].split("/", 2)[1]
+        mount = scope["path"].partition("/")[2].partition("/")[0]
         await self._mounts.get(mount, self._default)(scope, receive, send)
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from userfold.core.trust import Author
 
 DAY_MS = 86_400_000
 _USERCOM_ID_BITS = 53  # what a JavaScript number holds exactly
+_NAMING_FIELDS = ("email_addresses", "phone_numbers", "username", "external_id", "usercom_id")
 
 
 def identifiers_of(user: User) -> dict[str, str]:
@@ -28,26 +29,28 @@ def identifiers_of(user: User) -> dict[str, str]:
 
 def claim_identifiers(project_id: str, before: User | None, after: User, author: Author, records: Records) -> Writes:
     """The writes that make `after`'s identifiers its own and free those it gave up. Raises `IdentifierTaken`."""
+    if before is not None and all(getattr(before, field) is getattr(after, field) for field in _NAMING_FIELDS):
+        return {}
     old = identifiers_of(before) if before is not None else {}
     new = identifiers_of(after)
     gained = {name: path for name, path in new.items() if name not in old}
     lost = [name for name in old if name not in new]
     if not gained and not lost:
         return {}
-    keys = [identifier_key(project_id, name) for name in gained]
+    kept = {f"external_id|{alias}" for alias in after.external_id_aliases}
+    freed = [identifier_key(project_id, name) for name in lost if name not in kept]
     if after.external_id is not None and f"external_id|{after.external_id}" in gained:
         _refuse_id_of_another(project_id, after, records)
-    holders = read_all(records, keys)
-    for path, holder in zip(gained.values(), holders, strict=True):
+    # What is freed is read too: in the same batch somebody else may claim it, and then the row is not a new one.
+    holders = read_all(records, [*(identifier_key(project_id, name) for name in gained), *freed])
+    for path, holder in zip(gained.values(), holders, strict=False):
         if isinstance(holder, Identifier) and holder.user_id != after.id:
             raise IdentifierTaken(path=path)
-    writes: Writes = {
+    claimed: Writes = {
         identifier_key(project_id, name): Identifier(identifier=name, user_id=after.id, set_by=author.trust)
         for name in gained
     }
-    kept = {f"external_id|{alias}" for alias in after.external_id_aliases}
-    writes |= {identifier_key(project_id, name): None for name in lost if name not in kept}
-    return writes
+    return claimed | dict.fromkeys(freed)
 
 
 def _refuse_id_of_another(project_id: str, user: User, records: Records) -> None:
@@ -58,6 +61,7 @@ def _refuse_id_of_another(project_id: str, user: User, records: Records) -> None
 
 
 def refuse_taken_id(project_id: str, user_id: str, records: Records) -> None:
+    """Raise `IdentifierTaken` if a user of that id exists, or one whom an app calls so."""
     user, claim = read_all(
         records, [Key("user", project_id, user_id), identifier_key(project_id, f"external_id|{user_id}")]
     )
@@ -68,6 +72,7 @@ def refuse_taken_id(project_id: str, user_id: str, records: Records) -> None:
 def refuse_tombstoned(
     project_id: str, external_id: str | None, records: Records, now: int, settings: ProjectSettings
 ) -> None:
+    """Raise `UserDeleted` while a deleted user of that name keeps it closed to browsers."""
     if external_id is None:
         return
     ids = (external_id, tombstone_id(project_id, f"external_id|{external_id}"))
@@ -79,6 +84,7 @@ def refuse_tombstoned(
 
 
 def free_usercom_id(project_id: str, records: Records, mint: Mint) -> int:
+    """An integer below 2^53 that no user of the project has: typed User.com clients need one."""
     mask = (1 << _USERCOM_ID_BITS) - 1
     number = mint.entropy >> 80 & mask  # the bits that no id of this command is made of
     while number == 0 or read(records, identifier_key(project_id, f"usercom_id|{number}"), Identifier):
@@ -87,12 +93,15 @@ def free_usercom_id(project_id: str, records: Records, mint: Mint) -> int:
 
 
 def may_adopt(claim: Identifier, author: Author) -> bool:
+    """Whether a backend that names this id takes the record over: so far only a browser has claimed it."""
     return claim.set_by == "browser" and author.trust == "backend"
 
 
 def identifier_key(project_id: str, name: str) -> Key:
+    """Where the claim of an identifier is kept."""
     return Key("identifier", project_id, name)
 
 
 def tombstone_id(project_id: str, name: str) -> str:
+    """The id of the tombstone that an identifier leaves."""
     return "sha256:" + identifiers.digest(project_id, name)

@@ -145,7 +145,7 @@ class UserIdProtected(DomainError):
 
 
 class UserDeleted(DomainError):
-    """A user of this name was deleted; a browser cannot create it again before {until}."""
+    """A user of this name was deleted; a browser cannot create it again before {until} (ms since the epoch)."""
 
     code = "user_deleted"
     hint = "A backend can create it at any time."

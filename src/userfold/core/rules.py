@@ -103,7 +103,9 @@ def _create(command: CreateUser, records: Records, mint: Mint, settings: Project
             return _adopt(command, user, command.edits, records, mint)
     if command.user_id is not None:
         refuse_taken_id(command.project_id, command.user_id, records)
-    return _make(command, command.edits, records, mint, settings, command.user_id, command.created_at)
+    return _make(
+        command, command.edits, records, mint, settings, user_id=command.user_id, created_at=command.created_at
+    )
 
 
 def _update(command: UpdateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -117,14 +119,14 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Project
     session = _open_session(command, records)
     claim, user = _named(command.project_id, external_id, records)
     edits = command.edits
-    if _given_external_id(edits) not in (None, external_id):
+    if any(edit.document.get("external_id", external_id) != external_id for edit in edits):
         raise FieldInvalid(path="/external_id", reason="it is not the external_id that the request names")
     if user is None:
         if command.if_match is not None:
             raise UserNotFound(user_id=external_id)
         named = Edit("replace", {"external_id": external_id})
         fields = attribute(session, "").fields | {"external_id"}
-        applied = _make(command, (*edits, named), records, mint, settings, None, None, fields)
+        applied = _make(command, (*edits, named), records, mint, settings, fields=fields)
         return _link(command, session, applied)
     _match_version(user, command.if_match)
     fields = attribute(session, user.id).fields
@@ -138,15 +140,17 @@ def _delete(command: DeleteUser, records: Records, mint: Mint, settings: Project
     user = _existing(records, project_id, command.user_id)
     _match_version(user, command.if_match)
     names = [*identifiers_of(user), *(f"external_id|{alias}" for alias in user.external_id_aliases)]
-    writes: Writes = {
-        Key("user", project_id, user.id): None,
-        Key("changes", project_id, user.id): None,
-        **{identifier_key(project_id, name): None for name in names},
-    }
+    freed = [identifier_key(project_id, name) for name in names]
     # A browser names users by external_id, or by the id itself: both must be known again as deleted.
     external = [tombstone_id(project_id, name) for name in names if name.startswith("external_id|")]
     closed = [Key("tombstone", project_id, id_) for id_ in (user.id, *external)]
-    read_all(records, closed)  # an earlier user of that name may have left one, which gives way
+    # Read, because what is written over must be known: an earlier user of that name may have left a tombstone.
+    read_all(records, [*freed, *closed])
+    writes: Writes = {
+        Key("user", project_id, user.id): None,
+        Key("changes", project_id, user.id): None,
+        **dict.fromkeys(freed),
+    }
     for key in closed:
         writes[key] = Tombstone(id=key.id, user_id=user.id, at=mint.now, source=author.source, actor=author.actor)
     return Applied(writes=writes)
@@ -158,8 +162,9 @@ def _make(
     records: Records,
     mint: Mint,
     settings: ProjectSettings,
-    user_id: str | None,
-    created_at: int | None,
+    *,
+    user_id: str | None = None,
+    created_at: int | None = None,
     fields: frozenset[str] = ALL_FIELDS,
 ) -> Applied:
     """A new user. Its history begins with every field, so that folding needs no knowledge of defaults."""
@@ -198,7 +203,8 @@ def _change(
     changed, operations, ignored = _edited(before, edits, command.author, mint, fields)
     after = _next_version(before, changed, command.author, mint, adopted=adopted)
     for name in ("owned", "external_id_aliases"):
-        operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
+        if getattr(before, name) is not getattr(after, name):
+            operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
     writes = claim_identifiers(command.project_id, before, after, command.author, records)

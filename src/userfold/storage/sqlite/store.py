@@ -125,7 +125,10 @@ class SQLiteStore:
         return db
 
     def _open_reader(self, *, wait_ms: int) -> apsw.Connection:
-        db = self._connect(writing=False)
+        try:
+            db = self._connect(writing=False)
+        except apsw.Error as error:
+            raise _translated(error) from error
         db.set_busy_timeout(wait_ms)
         self._open_readers.append(db)
         return db
