@@ -6,7 +6,7 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     DomainError
     ├── InputError            the text or its values are wrong, whatever is stored
     │   ├── JsonInvalid, JsonDuplicateKey, JsonTooDeep
-    │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldRequired
+    │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   └── BagTooLarge, BagTooDeep
     ├── NotFound              UserNotFound, VersionNotFound, KeyNotFound
     ├── IdentifierTaken, UserIdProtected, UserDeleted
@@ -75,12 +75,6 @@ class FieldReadOnly(InputError):
     """The field at {path} is kept by Userfold and cannot be written."""
 
     code = "field_read_only"
-
-
-class FieldRequired(InputError):
-    """The field at {path} is missing."""
-
-    code = "field_required"
 
 
 class FieldInvalid(InputError):

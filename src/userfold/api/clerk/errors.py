@@ -20,7 +20,6 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.InputError: (422, "form_param_value_invalid", "Parameter invalid"),
     core.FieldUnknown: (422, "form_param_unknown", "Parameter unknown"),
     core.FieldReadOnly: (422, "form_param_unknown", "Parameter unknown"),
-    core.FieldRequired: (422, "form_param_missing", "Parameter missing"),
     core.FieldFormatInvalid: (422, "form_param_format_invalid", "Parameter has the wrong form"),
     core.BagTooLarge: (422, "form_param_exceeds_allowed_size", "Parameter too large"),
     core.NotFound: (404, "resource_not_found", "Not found"),
