@@ -138,6 +138,7 @@ class SQLiteStore:
         applied = migrate(self._writer)
         if applied:
             log.info("%s: schema brought to version %d", self.path, max(applied))
+        self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)  # what a crash left behind
         self._checkpointer = Checkpointer(self._connect(writing=True))
         self._writer.set_wal_hook(self._note_log_length)
 
