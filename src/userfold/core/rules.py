@@ -21,6 +21,7 @@ from userfold.core.claims import (
     identifier_key,
     identifiers_of,
     keys_of_external_id,
+    keys_of_tombstones,
     may_adopt,
     refuse_taken_id,
     refuse_tombstoned,
@@ -33,6 +34,7 @@ from userfold.core.commands import (
     CreateUser,
     DeleteUser,
     Edit,
+    IfMatch,
     RevokeKey,
     StartSession,
     UpdateUser,
@@ -408,8 +410,8 @@ def _named(project_id: str, external_id: str, records: Records) -> tuple[Identif
     return None, None
 
 
-def _match_version(user: User, versions: tuple[int, ...] | None) -> None:
-    if versions is not None and user.version not in versions:
+def _match_version(user: User, versions: IfMatch) -> None:
+    if versions is not None and versions != "*" and user.version not in versions:
         raise VersionMismatch(current=user.version)
 
 
@@ -424,9 +426,13 @@ def _reads_named(command: UpsertUser) -> tuple[Key, ...]:
     return (*keys, Key("session", command.project_id, command.session_id))
 
 
-def _reads_external_id(command: CreateUser) -> tuple[Key, ...]:
-    given = [e.document["external_id"] for e in command.edits if isinstance(e.document.get("external_id"), str)]
-    return keys_of_external_id(command.project_id, given[-1]) if given else ()
+def _reads_new(command: CreateUser) -> tuple[Key, ...]:
+    given = [command.user_id, *(edit.document.get("external_id") for edit in command.edits)]
+    names = [name for name in given if isinstance(name, str)]
+    keys = [key for name in names for key in keys_of_external_id(command.project_id, name)]
+    if command.author.trust != "backend":
+        keys += [key for name in names for key in keys_of_tombstones(command.project_id, name)]
+    return tuple(keys)
 
 
 def _reads_nothing(command: Command) -> tuple[Key, ...]:
@@ -441,7 +447,7 @@ Reads = Callable[[Any], tuple[Key, ...]]
 Rule = Callable[[Any, Records, Mint, ProjectSettings], Applied]
 
 _RULES: dict[type[Command], tuple[Reads, Rule]] = {
-    CreateUser: (_reads_external_id, _create),
+    CreateUser: (_reads_new, _create),
     UpdateUser: (_reads_user, _update),
     UpsertUser: (_reads_named, _upsert),
     DeleteUser: (_reads_user, _delete),

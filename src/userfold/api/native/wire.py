@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from userfold.api.wire import HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
+from userfold.core.commands import IfMatch
 from userfold.core.records import Change, User
 from userfold.core.rules import Applied
 
@@ -16,7 +17,7 @@ PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
 
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
-_STRONG_VERSION = re.compile(r'(?<!W/)"(\d{1,18})"')
+_STRONG_VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,17})"')
 
 
 def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes, bytes]) -> Reply:
@@ -40,14 +41,13 @@ def etag(version: int) -> tuple[bytes, bytes]:
     return b"etag", b'"%d"' % version
 
 
-def if_match(request: Request) -> tuple[int, ...] | None:
-    """The versions that `If-Match` names (RFC 9110, 13.1.1), or None for no condition.
-
-    Weak tags never match here, as the RFC asks for; `*` matches every user that exists.
-    """
+def if_match(request: Request) -> IfMatch:
+    """The condition that `If-Match` makes (RFC 9110, 13.1.1). Weak tags never match, as the RFC asks for."""
     value = request.header(b"if-match")
-    if value is None or value.strip() == "*":
+    if value is None:
         return None
+    if value.strip() == "*":
+        return "*"
     if not _ENTITY_TAGS.fullmatch(value):
         raise HeaderInvalid(name="If-Match", reason='a version in quotes is needed, such as "3"')
     return tuple(map(int, _STRONG_VERSION.findall(value)))
