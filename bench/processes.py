@@ -50,7 +50,7 @@ class Server:
         if python_path is not None:
             environment["PYTHONPATH"] = python_path
         with self.log_file.open("wb") as log:
-            # A session of its own, so that its whole tree can be ended at once.
+            # A process group of its own, so that its whole tree can be ended at once.
             self._process = subprocess.Popen(
                 [sys.executable, *command],
                 stdin=subprocess.DEVNULL,

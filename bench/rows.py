@@ -1,4 +1,4 @@
-"""What is measured: the programs, the rows, and the ratios with their bars (shared/performance.md)."""
+"""What is measured: the programs, the rows, and the ratios with their bars."""
 
 from __future__ import annotations
 

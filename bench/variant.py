@@ -24,7 +24,7 @@ from userfold.api.wire import Service
 from userfold.app import App, clock_ms
 from userfold.directory import Directory
 from userfold.engine import Engine, Limits
-from userfold.first_start import make_first_project
+from userfold.first_start import first_keys, make_first_project
 from userfold.logs import set_up_logging
 from userfold.server import _listen, _Server
 from userfold.settings import read_settings
@@ -40,7 +40,8 @@ async def serve(arguments: argparse.Namespace, listener: socket.socket, stopwatc
     await store.migrate()
     engine = Engine(store, clock_ms=clock_ms, limits=Limits(batch_size_max=arguments.batch_size_max))
     app = App(Service(engine=engine, store=store, directory=Directory(store), public_url=address))
-    await make_first_project(engine, store, settings)
+    if not await store.list("project"):
+        await make_first_project(engine, first_keys(settings, engine.now()))
     gc.collect()
     gc.freeze()
     if stopwatch is not None:

@@ -205,6 +205,12 @@ def normal_or_none(normalise: Callable[[str], str], text: str) -> str | None:
         return None
 
 
+@pytest.mark.xfail(reason="_BLANKS_OR_CONTROLS knows ASCII's control characters only", strict=True)
+def test_a_username_has_no_control_characters_beyond_ascii_either() -> None:
+    with pytest.raises(ValueError, match="control"):
+        identifiers.username("a\x80b")
+
+
 addresses = st.builds("{}@{}".format, texts, texts | st.text("abüßÉ.-xn_", max_size=8))
 numbers = st.builds(
     "+{}{}".format, st.sampled_from([1, 44, 49, 39, 7, 86, 380]), st.text("0123456789 -()", max_size=14)

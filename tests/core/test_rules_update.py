@@ -549,3 +549,14 @@ def test_a_browser_may_write_to_a_user_whose_name_was_deleted_and_given_again() 
         create({"external_id": "a"}, user_id="user_g"), delete("user_g"), create({"external_id": "a"}, user_id="user_a")
     )
     assert user_of(run(update("user_a", {"traits": {"x": 1}}, BROWSER), records)).traits == {"x": 1}
+
+
+@pytest.mark.xfail(reason="refuse_tombstoned does not ask whose alias it is", strict=True)
+def test_an_alias_can_be_taken_back_though_an_earlier_user_of_that_name_was_deleted() -> None:
+    records = after(
+        create({"external_id": "a"}, user_id="user_g"),
+        delete("user_g"),
+        create({"external_id": "a"}, user_id="user_a"),
+        update("user_a", {"external_id": "b"}, VERIFIED),
+    )
+    assert user_of(run(update("user_a", {"external_id": "a"}, VERIFIED), records)).external_id == "a"
