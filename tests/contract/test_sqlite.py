@@ -304,34 +304,39 @@ db.close()
 
 @pytest.mark.parametrize("slow", [False, True])
 def test_a_writer_waits_for_another_process_without_holding_up_the_loop(
-    store: SQLiteStore, runner: asyncio.Runner, path: Path, slow: bool
+    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
+    monkeypatch.setattr(sqlite_store, "LOCK_WAIT_MS", 100_000)
     turned = threading.Event()
     turned_before_release: list[bool] = []
 
     async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
         await put(store, user("before"), change("before"))
-        store._commit_ms.extend([5.0 if slow else 0.01] * sqlite_store.COMMITS_WATCHED)
+        store._commit_ms.extend([5.0 if slow else 0.1] * sqlite_store.COMMITS_WATCHED)
         with lock_held_by_another_process(path) as release:
 
             def release_when_the_loop_turns() -> None:
-                turned_before_release.append(turned.wait(5))
+                turned_before_release.append(turned.wait(20))
                 release()
 
             waiter = threading.Thread(target=release_when_the_loop_turns)
             waiter.start()
             writing_task = asyncio.create_task(put(store, user(), change()))
             await asyncio.sleep(0)  # the task runs until it waits
-            assert await get(store, KEY) is None
-            assert await get(store, key_of(user("before"))) == user("before")
-            assert not writing_task.done()
+            reads = await get(store, KEY), await get(store, key_of(user("before")))
+            done = writing_task.done()
             turned.set()
             await writing_task
             waiter.join()
+        assert turned_before_release == [True]
+        assert reads == (None, user("before"))
+        assert not done
         assert await get(store, KEY) == user()
+        await store.close()
 
     runner.run(scenario())
-    assert turned_before_release == [True]
 
 
 def test_a_lock_that_is_not_let_go_is_answered_as_unavailable(

@@ -1,4 +1,4 @@
-"""Memory stores that show what they are asked to write, wait, refuse, fail, or lose their connection."""
+"""Stores that show what they are asked to write, wait, refuse, fail, or lose their connection."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal, cast
 from userfold.core.records import Change
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, OutcomeUnknown, StoreUnavailable, T, Write
+from userfold.storage.sqlite.store import SQLiteStore
 
 
 class Watched(MemoryStore):
@@ -84,6 +85,13 @@ class Failing(Watched):
         if self._errors:
             raise self._errors.popleft()
         return await super().run(make_fold)
+
+
+class InItsThread(SQLiteStore):
+    """SQLite on a slow disk: every batch is committed in the writer's thread, while others arrive."""
+
+    def _commits_are_fast(self) -> bool:
+        return False
 
 
 # What becomes of a commit: whether it was done, and whether the connection lived to say so, or at least whether a new

@@ -12,19 +12,12 @@ from tests.conftest import STORES
 from tests.engine.commands import BACKEND, PROJECT
 from tests.engine.driving import SETTINGS, create, engine_of, stored_changes, stored_user
 from tests.engine.model import check_user
+from tests.engine.stores import InItsThread
 from userfold.core.commands import Edit, UpdateUser
 from userfold.storage.port import Store
-from userfold.storage.sqlite.store import SQLiteStore
 
 TASKS, MERGES = 64, 100
 BAGS = ("traits", "public_metadata", "private_metadata", "unsafe_metadata")
-
-
-class InItsThread(SQLiteStore):
-    """SQLite on a slow disk: every batch is committed in the writer's thread, while others arrive."""
-
-    def _commits_are_fast(self) -> bool:
-        return False
 
 
 @pytest.fixture(params=[*STORES, "sqlite in its thread"])

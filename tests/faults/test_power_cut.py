@@ -18,6 +18,7 @@ import pytest
 from tests.engine.commands import BACKEND, PROJECT
 from tests.engine.driving import SETTINGS, create, engine_of, merge, stored_changes, stored_user
 from tests.engine.model import check_identifiers, check_user
+from tests.engine.stores import InItsThread
 from tests.faults.power_cut import Answered, Disk, Event, Synced, Truncated, Wrote, after_cut
 from userfold.core.claims import identifier_key
 from userfold.core.commands import Edit, UpdateUser
@@ -33,13 +34,6 @@ CUTS = 200
 NAME = "userfold.db"
 
 disk_numbers = count(1)
-
-
-class InItsThread(SQLiteStore):
-    """As on a slow disk: every batch is committed in the writer's thread."""
-
-    def _commits_are_fast(self) -> bool:
-        return False
 
 
 @pytest.fixture
