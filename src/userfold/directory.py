@@ -40,8 +40,10 @@ class Directory:
 
     async def caller(self, token: str) -> Caller | None:
         """Whose key `token` is, or None if it is nobody's, or revoked. Raises a `StoreError`."""
-        while self._monotonic() >= self._stale_at:
+        if self._monotonic() >= self._stale_at:
             await self._refresh()
+            while self._stale_at == NEVER:  # something was changed while it was read
+                await self._refresh()
         return self._callers.get(digest(token))
 
     def forget(self) -> None:

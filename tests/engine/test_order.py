@@ -82,6 +82,24 @@ def test_nobody_is_answered_before_the_commit() -> None:
             await refused
 
 
+@pytest.mark.xfail(strict=True, reason="the engine works its whole queue off before the loop turns")
+def test_the_callers_of_a_batch_are_answered_before_the_next_one_is_begun() -> None:
+    """Else a long queue, over a store that commits on the loop, would hold up answers, reads and everybody else."""
+
+    @scenario
+    async def in_three_batches() -> None:
+        store = Watched()
+        engine = engine_of(store, limits=Limits(batch_size_max=1))
+        writes_seen: list[int] = []
+
+        async def caller(number: int) -> None:
+            await engine.run(create(f"u{number}"), SETTINGS)
+            writes_seen.append(len(store.writes))
+
+        await asyncio.gather(*(caller(number) for number in range(3)))
+        assert writes_seen == [1, 2, 3]
+
+
 def test_what_arrives_while_a_batch_commits_is_the_next_batch() -> None:
     @scenario
     async def in_two_batches() -> None:

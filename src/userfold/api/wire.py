@@ -279,7 +279,7 @@ class Api:
         given = header(headers, b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given
-        return f"req_{self._start}{next(self._requests):06x}"
+        return f"req_{self._start}{next(self._requests):012x}"
 
     async def _authenticate(self, headers: Mapping[bytes, bytes]) -> Caller:
         scheme, _, token = (header(headers, b"authorization") or "").partition(" ")
