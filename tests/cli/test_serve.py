@@ -242,7 +242,8 @@ def test_a_folder_is_free_again_however_its_server_ended(tmp_path: Path) -> None
         first.kill()
     with serving(tmp_path / "data") as second:
         assert answers(second) == 404
-        assert f"process {second.process.pid} " in (tmp_path / "data" / "userfold.lock").read_text()
+        holder = (tmp_path / "data" / "userfold.lock").read_text()
+        assert holder == f"process {second.process.pid} on {socket.gethostname()}\n"
 
 
 def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
