@@ -151,6 +151,8 @@ class Engine:
         try:
             while self._queue:
                 await self._commit(self._take_batch())
+                # A store that commits on the loop has not let go of it: now answers, reads and arrivals have a turn.
+                await asyncio.sleep(0)
         finally:
             self._work = None
 

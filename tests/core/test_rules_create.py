@@ -358,6 +358,13 @@ def test_an_alias_does_not_give_away_a_record_whose_external_id_a_backend_set() 
     assert names_of(records, "user_a") == {"external_id|u-42", "external_id|guest"}
 
 
+def test_the_external_id_of_the_last_edit_is_the_one_that_is_adopted() -> None:
+    records = after(create({"external_id": "a"}, BROWSER, user_id="user_a"))
+    edits = (Edit("merge_patch", {"external_id": "b"}), Edit("merge_patch", {"external_id": "a"}))
+    applied = run(CreateUser(project_id=PROJECT, author=BACKEND, edits=edits), records)
+    assert (user_of(applied).id, names_of(records, "user_a")) == ("user_a", {"external_id|a"})
+
+
 def test_a_create_whose_last_edit_clears_the_external_id_claims_none() -> None:
     records = after(create({"external_id": "a"}, BROWSER, user_id="user_a"))
     edits = (Edit("merge_patch", {"external_id": "a"}), Edit("merge_patch", {"external_id": None}))

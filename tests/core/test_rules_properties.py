@@ -68,10 +68,17 @@ def outcome_of(command: Command, view: Mapping[Key, Record | None], number: int)
 
 
 def step(command: Command, records: Database, number: int) -> Applied | DomainError:
-    outcome = outcome_of(command, look(command, records, **inputs(number)).view, number)
+    view = look(command, records, **inputs(number)).view
+    outcome = outcome_of(command, view, number)
     if isinstance(outcome, Applied):
+        check_reading(view, records, outcome)
         write(outcome, records)
     return outcome
+
+
+def check_reading(view: Mapping[Key, Record | None], records: Database, applied: Applied) -> None:
+    """What is written over was read, so that the engine can tell an update from an insert."""
+    assert {key for key in applied.writes if key in records} <= view.keys()
 
 
 def as_data(outcome: Applied | DomainError) -> Any:

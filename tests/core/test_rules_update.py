@@ -32,7 +32,7 @@ from tests.core.driver import (
     user_of,
 )
 from userfold.core.claims import identifier_key
-from userfold.core.commands import Command, Edit, UpdateUser
+from userfold.core.commands import Command, Edit, IfMatch, UpdateUser
 from userfold.core.jsontext import same_text
 from userfold.core.records import Change, Identifier, Key, Operation, User
 from userfold.core.trust import Author, Ignored
@@ -257,6 +257,7 @@ MOVES: list[tuple[dict[str, Any], dict[str, Any], set[str]]] = [
     ({"external_id": "a"}, {"external_id": "b"}, {"external_id|b"}),
     ({"external_id": "a"}, {"external_id": None}, set()),
     ({}, {"external_id": "a"}, {"external_id|a"}),
+    ({}, {"external_id": "user_a"}, {"external_id|user_a"}),
     ({"username": "ada"}, {"username": "Ada"}, {"username|ada"}),
     ({"username": "ada"}, {"username": "eve"}, {"username|eve"}),
     ({"username": "ada"}, {"username": None}, set()),
@@ -399,8 +400,9 @@ def test_a_locked_user_takes_updates_from_browsers() -> None:
 
 
 # if_match at version 2 → applied.
-MATCHES: list[tuple[tuple[int, ...] | None, bool]] = [
+MATCHES: list[tuple[IfMatch, bool]] = [
     (None, True),
+    ("*", True),
     ((2,), True),
     ((1, 2), True),
     ((1,), False),
@@ -410,7 +412,7 @@ MATCHES: list[tuple[tuple[int, ...] | None, bool]] = [
 ]
 
 
-CONDITIONAL: list[Callable[[tuple[int, ...] | None], Command]] = [
+CONDITIONAL: list[Callable[[IfMatch], Command]] = [
     lambda if_match: update("user_a", {"name": "B"}, if_match=if_match),
     lambda if_match: upsert("a", {"name": "B"}, if_match=if_match),
     lambda if_match: upsert("user_a", {"name": "B"}, if_match=if_match),
@@ -421,7 +423,7 @@ CONDITIONAL: list[Callable[[tuple[int, ...] | None], Command]] = [
 @pytest.mark.parametrize("command", CONDITIONAL, ids=["update", "upsert", "upsert by id", "delete"])
 @pytest.mark.parametrize(("if_match", "applied"), MATCHES, ids=repr)
 def test_a_version_that_does_not_match_refuses(
-    command: Callable[[tuple[int, ...] | None], Command], if_match: tuple[int, ...] | None, applied: bool
+    command: Callable[[IfMatch], Command], if_match: IfMatch, applied: bool
 ) -> None:
     records = after(create({"external_id": "a"}, user_id="user_a"), update("user_a", {"name": "A"}))
     if applied:
@@ -429,6 +431,14 @@ def test_a_version_that_does_not_match_refuses(
     else:
         refused = refusal(command(if_match), records)
         assert (refused.code, refused.data) == ("version_mismatch", {"current": 2})
+
+
+@pytest.mark.parametrize("if_match", [(1,), "*"], ids=repr)
+@pytest.mark.parametrize("command", CONDITIONAL, ids=["update", "upsert", "upsert by id", "delete"])
+def test_no_version_of_a_user_that_does_not_exist_matches(
+    command: Callable[[IfMatch], Command], if_match: IfMatch
+) -> None:
+    assert refusal(command(if_match), {}).code == "user_not_found"
 
 
 def test_a_version_is_matched_even_where_nothing_would_change() -> None:
@@ -551,7 +561,6 @@ def test_a_browser_may_write_to_a_user_whose_name_was_deleted_and_given_again() 
     assert user_of(run(update("user_a", {"traits": {"x": 1}}, BROWSER), records)).traits == {"x": 1}
 
 
-@pytest.mark.xfail(reason="refuse_tombstoned does not ask whose alias it is", strict=True)
 def test_an_alias_can_be_taken_back_though_an_earlier_user_of_that_name_was_deleted() -> None:
     records = after(
         create({"external_id": "a"}, user_id="user_g"),

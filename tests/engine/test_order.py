@@ -82,7 +82,6 @@ def test_nobody_is_answered_before_the_commit() -> None:
             await refused
 
 
-@pytest.mark.xfail(strict=True, reason="the engine works its whole queue off before the loop turns")
 def test_the_callers_of_a_batch_are_answered_before_the_next_one_is_begun() -> None:
     """Else a long queue, over a store that commits on the loop, would hold up answers, reads and everybody else."""
 

@@ -16,7 +16,7 @@ LENGTH_MAX = 255
 
 _LOCAL_PART = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
-_BLANKS_OR_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f]")
+_BLANKS_OR_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
 def email(text: str) -> str:

@@ -212,7 +212,8 @@ def _change(
             operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
-    if command.author.trust != "backend" and "external_id" in changed:
+    named_anew = "external_id" in changed and after.external_id not in before.external_id_aliases
+    if named_anew and command.author.trust != "backend":
         refuse_tombstoned(command.project_id, after.external_id, records, mint.now, settings)
     writes = claim_identifiers(command.project_id, before, after, command.author, records)
     return _applied(command, after, writes, operations, mint, created=adopted, ignored=ignored)
