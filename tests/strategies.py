@@ -30,12 +30,12 @@ numbers = (
 scalars = st.none() | st.booleans() | numbers | texts
 
 
-def json_values(max_leaves: int = 12) -> st.SearchStrategy[Any]:
+def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
     """Any JSON value, a few levels deep."""
     return st.recursive(scalars, _containers, max_leaves=max_leaves)
 
 
-def json_objects(max_leaves: int = 12) -> st.SearchStrategy[dict[str, Any]]:
+def json_objects(max_leaves: int = 8) -> st.SearchStrategy[dict[str, Any]]:
     """Any JSON object, a few levels deep."""
     return st.dictionaries(keys, json_values(max_leaves), max_size=4)
 

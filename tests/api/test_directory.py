@@ -19,16 +19,18 @@ PROJECT = Project(id="prj_1", name="test", product_id="prd_1", created_at=1)
 
 
 class SlowStore(MemoryStore):
-    """A store whose lists are answered when `let_go` is called, and that counts how often it was asked."""
+    """A store that, when it is told to `hold`, has read its list of keys but gives it out only once `let_go`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lists = 0
         self.broken = False
         self.on_list: Callable[[], None] = lambda: None
+        self.has_read = asyncio.Event()
         self._gate: asyncio.Event | None = None
 
     def hold(self) -> None:
+        self.has_read.clear()
         self._gate = asyncio.Event()
 
     def let_go(self) -> None:
@@ -39,8 +41,10 @@ class SlowStore(MemoryStore):
         self.lists += kind == "api_key"
         self.on_list()
         found = await super().list(kind)  # as of now, as a real store's
-        if self._gate is not None:
-            await self._gate.wait()
+        if kind == "api_key":
+            self.has_read.set()
+            if self._gate is not None:
+                await self._gate.wait()
         if self.broken:
             raise StoreUnavailable("gone")
         return found
@@ -148,8 +152,7 @@ def test_its_age_counts_from_before_it_was_read() -> None:
         world = World()
         world.store.hold()
         asking = asyncio.create_task(world.knows(""))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await world.store.has_read.wait()
         token = await world.add_key()  # too late for the read that goes on
         world.clock.now = AGE_S_MAX
         world.store.let_go()
@@ -192,8 +195,7 @@ def test_what_is_being_read_when_it_is_told_to_forget_does_not_count() -> None:
         token = await world.add_key()
         world.store.hold()
         early = asyncio.create_task(world.knows(token))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await world.store.has_read.wait()
         later_token = await world.add_key()
         world.directory.forget()
         late = asyncio.create_task(world.knows(later_token))

@@ -255,3 +255,8 @@ def test_a_digest_tells_projects_and_identifiers_apart_and_shows_neither() -> No
     assert digest != identifiers.digest("prj_1", "external_id|bob")
     assert len(digest) == 64
     assert set(digest) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize("text", ["hello +442079460958", "+1 800 FLOWERS", "+442079460958\0", "call +44 20 7946 0958"])
+def test_a_phone_number_is_not_picked_out_of_other_text(text: str) -> None:
+    assert normal_or_none(identifiers.phone, text) is None

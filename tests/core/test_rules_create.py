@@ -280,7 +280,7 @@ ADOPTIONS: list[tuple[Author, Author, bool]] = [
     (BROWSER, BACKEND, True),
     (BROWSER, VERIFIED, False),
     (BROWSER, BROWSER, False),
-    (VERIFIED, BACKEND, False),
+    (VERIFIED, BACKEND, True),
     (VERIFIED, VERIFIED, False),
     (BACKEND, BACKEND, False),
     (BACKEND, BROWSER, False),

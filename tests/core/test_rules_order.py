@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.core.driver import (
+    BACKEND,
     BROWSER,
     PROJECT,
     Database,
@@ -20,10 +21,12 @@ from tests.core.driver import (
     look,
     refusal,
     session,
+    trust,
     update,
     upsert,
 )
 from userfold.core.commands import Command, RevokeKey, StartSession
+from userfold.core.trust import Author
 
 HUGE = {"a": "x" * 70_000}
 DEEP: Any = {}
@@ -152,3 +155,8 @@ def test_most_commands_need_one_round(records: Database) -> None:
     known = [update("user_a", {"name": "A"}), delete("user_z"), StartSession(project_id=PROJECT, author=BROWSER)]
     assert [look(command, records).rounds for command in known] == [1, 1, 1]
     assert look(upsert("user_a", {"traits": {"x": 1}}, BROWSER, session_id="ses_open"), records).rounds == 1
+
+
+@pytest.mark.parametrize("by", [BROWSER, BACKEND], ids=trust)
+def test_a_create_needs_a_second_round_for_its_number_only(records: Database, by: Author) -> None:
+    assert look(create({"external_id": "n"}, by), records, entropy=1 << 90).rounds == 2

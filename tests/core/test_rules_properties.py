@@ -165,7 +165,7 @@ def check_step(before: Database, command: Command, applied: Applied) -> None:
 few_commands = st.lists(commands(), min_size=1, max_size=8)
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(st.lists(commands(), min_size=1, max_size=14))
 def test_whatever_is_done_users_names_and_histories_agree(steps: list[Command]) -> None:
     records = start()
@@ -179,6 +179,7 @@ def test_whatever_is_done_users_names_and_histories_agree(steps: list[Command]) 
             assert records == before
 
 
+@settings(max_examples=60)
 @given(few_commands)
 def test_rules_change_nothing_that_they_are_given_and_say_the_same_twice(steps: list[Command]) -> None:
     records = start()
@@ -193,6 +194,7 @@ def test_rules_change_nothing_that_they_are_given_and_say_the_same_twice(steps: 
         step(command, records, number)
 
 
+@settings(max_examples=60)
 @given(few_commands, commands(edits_max=1))
 def test_a_command_about_a_named_user_can_be_repeated_without_harm(steps: list[Command], command: Command) -> None:
     records = start()

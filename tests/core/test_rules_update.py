@@ -569,3 +569,19 @@ def test_an_alias_can_be_taken_back_though_an_earlier_user_of_that_name_was_dele
         update("user_a", {"external_id": "b"}, VERIFIED),
     )
     assert user_of(run(update("user_a", {"external_id": "a"}, VERIFIED), records)).external_id == "a"
+
+
+def test_a_verified_rename_does_not_open_the_id_to_browsers_that_nobody_verified() -> None:
+    records = after(create({"external_id": "a"}, user_id="user_a"), update("user_a", {"external_id": "b"}, VERIFIED))
+    assert stored(records, "user_a").owned == ("external_id",)
+    assert refusal(update("user_a", {"external_id": "c"}, BROWSER), records).code == "user_id_protected"
+
+
+@pytest.mark.parametrize("name", ["email_addresses", "phone_numbers"])
+def test_a_user_has_at_most_a_hundred_addresses_of_a_kind(name: str) -> None:
+    values = {
+        "email_addresses": [f"{number}@x.org" for number in range(101)],
+        "phone_numbers": [f"+4420794{number:05}" for number in range(101)],
+    }[name]
+    assert refusal(update("user_a", {name: values}), ada()).path == f"/{name}"
+    assert len(getattr(user_of(run(update("user_a", {name: values[:100]}), ada())), name)) == 100

@@ -87,7 +87,7 @@ ADOPTIONS: list[tuple[Author, Author, bool, tuple[str, ...]]] = [
     (BROWSER, BACKEND, True, ("external_id",)),
     (BROWSER, VERIFIED, False, ()),
     (BROWSER, BROWSER, False, ()),
-    (VERIFIED, BACKEND, False, ()),
+    (VERIFIED, BACKEND, True, ("external_id",)),
     (VERIFIED, BROWSER, False, ()),
     (BACKEND, BACKEND, False, ("external_id",)),
     (BACKEND, VERIFIED, False, ("external_id",)),

@@ -106,7 +106,7 @@ def free_usercom_id(project_id: str, records: Records, mint: Mint) -> int:
 
 def may_adopt(claim: Identifier, user: User, author: Author) -> bool:
     """Whether a backend that names this id takes the record over: so far only browsers have named the user."""
-    return author.trust == "backend" and claim.set_by == "browser" and "external_id" not in user.owned
+    return author.trust == "backend" and claim.set_by != "backend" and "external_id" not in user.owned
 
 
 def identifier_key(project_id: str, name: str) -> Key:

@@ -28,6 +28,8 @@ from userfold.core.records import (
     PhoneNumber,
 )
 
+ADDRESSES_MAX = 100  # of one kind, of one user
+
 Address = TypeVar("Address", EmailAddress, PhoneNumber)
 
 # (given, stored, path, field, mint) → the value to store
@@ -142,6 +144,8 @@ def _addresses(
         return ()
     if not isinstance(given, list):
         raise FieldInvalid(path=path, reason="a list is needed")
+    if len(given) > ADDRESSES_MAX:
+        raise FieldInvalid(path=path, reason=f"at most {ADDRESSES_MAX} are allowed")
     known = {getattr(address, value_name): address for address in stored}
     entries: dict[str, dict[str, Any]] = {}
     for index, item in enumerate(given):

@@ -16,6 +16,8 @@ LENGTH_MAX = 255
 
 _LOCAL_PART = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+# The library behind `phone` would pick a number out of any text.
+_PHONE_CHARACTERS = re.compile(r"\s*[+＋][\d\s().\-/]{3,40}")
 _BLANKS_OR_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
@@ -30,6 +32,8 @@ def email(text: str) -> str:
 
 def phone(text: str) -> str:
     """E.164 (ITU-T): `+44 20 7946 0958` → `+442079460958`. The country code must be given."""
+    if not _PHONE_CHARACTERS.fullmatch(text):
+        raise ValueError("a phone number with its country code is needed, such as +442079460958")
     while True:
         try:
             number = phonenumbers.parse(text, None)

@@ -49,7 +49,7 @@ MODES: dict[str, Mode] = {
     "merge_patch": Mode(merge_patch, null_empties=True),
     # As merge_patch inside a bag, but null for a whole bag is refused: Clerk's schema has no such value.
     "deep": Mode(merge_patch, null_empties=False),
-    # The bag that is named is overwritten; inside it, null is data. Clerk's PUT, Wacht.
+    # The bag that is named is overwritten; inside it, null is data. Clerk's PUT.
     "replace": Mode(_replace, null_empties=True),
     # The last value of each top-level key wins; null is data. Milana.
     "shallow": Mode(_shallow, null_empties=False),

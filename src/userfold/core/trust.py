@@ -96,7 +96,8 @@ def owned_after(owned: tuple[str, ...], changed: set[str], level: Level) -> tupl
         return owned
     if level == "backend":
         return tuple(sorted({*owned, *touched}))
-    return tuple(name for name in owned if name not in touched)
+    # A verified browser may rename its user; that does not open the id to browsers that nobody verified.
+    return tuple(name for name in owned if name not in touched or name == "external_id")
 
 
 def _is_signed(path: str, signed: frozenset[str]) -> bool:
