@@ -1,6 +1,6 @@
 """The command line. Thin: it reads settings, calls what does the work, and says what happened.
 
-Exit codes: 0 done, 1 failed, 2 wrong use or a wrong setting, 3 the data folder is in use.
+Exit codes: 0 done, 1 failed, 2 wrong use or a wrong setting, 3 the data folder or the database is in use.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="One record per user, updated by browsers, backends and operators at the same time.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong use or a wrong setting, 3 the data folder is in use.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong use or a wrong setting, 3 the data folder or the database is in use.",
 )
 keys_cli = typer.Typer(no_args_is_help=True, help="List, make and revoke the keys of a project.")
 cli.add_typer(keys_cli, name="keys")

@@ -13,7 +13,8 @@ def set_up_logging(log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it says when it starts and stops; so do we
+    # It says when it starts and stops, as we do, and a line for every broken request that a stranger sends.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 class _Text(logging.Formatter):

@@ -45,7 +45,8 @@ def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
     """Serve until SIGTERM or SIGINT. Raises `CannotStart` or a `StoreError`."""
     _make_folder(settings.data)
     with (
-        _hold(settings.data),
+        _hold(settings.data / LOCK_FILE, f"the data folder {settings.data}"),
+        _hold(settings.database.with_name(settings.database.name + ".lock"), f"the database {settings.database}"),
         _listen(settings.host, settings.port) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -90,6 +91,7 @@ class _Server(uvicorn.Server):
             http="httptools",
             ws="none",
             lifespan="off",
+            proxy_headers=False,  # nobody is believed about X-Forwarded-* unless an operator says so
             log_config=None,
             access_log=False,
             server_header=False,
@@ -127,9 +129,8 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _hold(folder: Path) -> Iterator[None]:
-    """Hold the data folder. The operating system lets go of the lock when the process ends, however it ends."""
-    path = folder / LOCK_FILE
+def _hold(path: Path, what: str) -> Iterator[None]:
+    """Hold `what`. The operating system lets go of the lock when the process ends, however it ends."""
     try:
         lock = path.open("a+")
     except OSError as error:
@@ -140,9 +141,7 @@ def _hold(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip() or "another process"
-            raise FolderInUse(
-                f"the data folder {folder} is in use by {holder}; stop it, or use another --data"
-            ) from None
+            raise FolderInUse(f"{what} is in use by {holder}; stop it, or use another --data") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         lock.flush()

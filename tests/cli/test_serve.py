@@ -229,6 +229,14 @@ def test_lines_of_a_text_log_begin_with_time_level_and_logger(tmp_path: Path) ->
 # Why it would not start.
 
 
+def test_a_second_server_on_a_database_is_refused_whatever_its_folder(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        url = f"sqlite:///{tmp_path}/data/userfold.db"
+        done = userfold("serve", "--data", tmp_path / "other", "--database-url", url, "--port", "0")
+        assert done.returncode == 3
+        assert f"userfold.db is in use by process {server.process.pid} on " in said(done)
+
+
 def test_a_second_server_on_a_folder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         done = userfold("serve", "--data", tmp_path / "data", "--port", "0")

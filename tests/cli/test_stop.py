@@ -168,6 +168,12 @@ def test_a_stopped_server_leaves_its_data_in_one_file(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server, server.client() as client:
         client.post("/v1/users", json={})
     left = {path.name: path.stat().st_size for path in server.data.iterdir()}
-    assert set(left) - {"userfold.db-shm"} <= {"userfold.db", "userfold.db-wal", "userfold.lock", "keys.env"}
+    assert set(left) - {"userfold.db-shm"} <= {
+        "userfold.db",
+        "userfold.db-wal",
+        "userfold.db.lock",
+        "userfold.lock",
+        "keys.env",
+    }
     assert left.get("userfold.db-wal", 0) == 0
     assert not os.path.exists(server.data / "userfold.db-journal")

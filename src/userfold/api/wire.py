@@ -8,6 +8,7 @@ vendors' SDKs send updates in parallel and expect them to be applied in the orde
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import re
@@ -25,7 +26,7 @@ from userfold.core.errors import CommandBroken, DomainError
 from userfold.core.rules import Applied
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
-from userfold.engine import Busy, Engine
+from userfold.engine import Busy, Engine, Stopping
 from userfold.storage.port import Store, StoreError
 
 log = logging.getLogger("userfold.api")
@@ -253,11 +254,18 @@ class Api:
             headers=headers,
             caller=caller,
             id=request_id,
-            body=await read_body(receive, headers),
+            body=await self._body(receive, headers),
         )
         if self._check_request is not None:
             self._check_request(request)
         return await route.handler(self._service, request)
+
+    async def _body(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
+        try:
+            return await read_body(receive, headers)
+        except asyncio.CancelledError:
+            # The server stops and has waited long enough for the rest. Nothing was asked of the engine yet.
+            raise Stopping from None
 
     def _find(self, scope: Scope) -> tuple[dict[str, Route], dict[str, str]]:
         mount, path = scope["raw_path"][: len(self._prefix)], scope["raw_path"][len(self._prefix) :]

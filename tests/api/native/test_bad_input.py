@@ -96,6 +96,12 @@ DOCUMENTS = {
         "field_invalid",
         "/email_addresses/0/verified",
     ),
+    "101 addresses": Bad(
+        {"email_addresses": [f"a{number}@example.com" for number in range(101)]},
+        422,
+        "field_invalid",
+        "/email_addresses",
+    ),
     "an address with an id of the caller's own": Bad(
         {"email_addresses": [{"email_address": "a@example.com", "id": "idn_1"}]},
         422,

@@ -385,6 +385,10 @@ def test_an_idempotency_key_is_not_passed_over_in_silence(api: InProcess, key: s
     refuses_what_is_not_built(api, "", {"idempotency-key": key})
 
 
+def test_a_condition_that_nobody_exists_is_not_passed_over_in_silence(api: InProcess) -> None:
+    refuses_what_is_not_built(api, "", {"if-none-match": "*"})
+
+
 def refuses_what_is_not_built(api: InProcess, query: str, headers: dict[str, str]) -> None:
     user = api.user(external_id="u-1")
     before = api.writes

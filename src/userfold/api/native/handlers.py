@@ -120,6 +120,8 @@ async def _user(service: Service, request: Request) -> User:
 
 async def _user_at(service: Service, project_id: str, user: User, version: int) -> dict[str, Any]:
     """The user as it was at `version`: its changes folded up to there."""
+    if version > user.version:
+        raise VersionNotFound(version=version, current=user.version)
     document: Any = {}
     folded = 0
     while folded < version:
@@ -137,5 +139,7 @@ def _refuse_not_built(request: Request) -> None:
     """What a caller relies on must not be passed over in silence until it is there."""
     if request.header(b"idempotency-key") is not None:
         raise NotBuilt(what="Idempotency-Key")
+    if request.header(b"if-none-match") is not None:
+        raise NotBuilt(what="If-None-Match")
     if "dry_run" in request.query({"dry_run"}):
         raise NotBuilt(what="dry_run")
