@@ -34,6 +34,7 @@ def config(app: App) -> uvicorn.Config:
         http="httptools",
         ws="none",
         lifespan="off",
+        proxy_headers=False,
         log_config=None,
         access_log=False,
         server_header=False,
