@@ -129,7 +129,10 @@ def test_removing_the_changes_of_a_user_removes_all_of_them_and_nobody_elses(
         assert await all_changes(store, "gone") == []
         assert await get(store, changes_key("gone")) == ()
         assert len(await all_changes(store, "stays")) == count
-        # Somebody who is given the same id later begins a history of their own.
+        # Somebody who is given the same id later begins a history of their own, even if an import brings the same ids.
+        await put(store, user("gone"), change("gone"))
+        assert await all_changes(store, "gone") == [change("gone")]
+        await remove_user(store, user("gone"))
         await put(store, user("gone"), change("gone", id_="chg_new"))
         assert [made.id for made in await all_changes(store, "gone")] == ["chg_new"]
 

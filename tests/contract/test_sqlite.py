@@ -23,6 +23,7 @@ from tests.contract.samples import (
     all_changes,
     change,
     change_user,
+    changes_key,
     folding,
     get,
     key_of,
@@ -271,6 +272,45 @@ migrate(db)
     runner.run(scenario())
 
 
+# Histories. Each change names the one before it; what the chain says, no other test can see.
+
+
+def predecessors(store: SQLiteStore) -> list[tuple[int, str | None]]:
+    """(version, the change before it) of all changes."""
+    rows = store._writer.execute("SELECT version, previous_id FROM changes ORDER BY id")
+    return [(version, previous_id) for version, previous_id in rows]
+
+
+def test_a_first_change_has_none_before_it_even_if_an_attempt_to_write_it_failed(
+    store: SQLiteStore, runner: asyncio.Runner
+) -> None:
+    def given_up() -> Fold[None]:
+        yield writing(user(), change(), change(version=2))
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await store.run(given_up)
+        await put(store, user(), change())
+        assert predecessors(store) == [(1, None)]
+        await change_user(store, user(), next_version(user()))
+        assert predecessors(store) == [(1, None), (2, change().id)]
+
+    runner.run(scenario())
+
+
+def test_the_first_change_of_a_user_made_again_has_none_before_it(store: SQLiteStore, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        await put(store, user(version=2), change(), change(version=2))
+        again = writing(change(), updates=[Update(user(version=2), user())], removals={changes_key("u1"): None})
+        await store.run(lambda: folding(Read((KEY,)), again))
+        assert predecessors(store) == [(1, None)]
+        await remove_user(store, user())
+        assert predecessors(store) == []
+
+    runner.run(scenario())
+
+
 # Locks.
 
 
@@ -313,7 +353,8 @@ def test_a_writer_waits_for_another_process_without_holding_up_the_loop(
     async def scenario() -> None:
         store = SQLiteStore(path)
         await store.migrate()
-        await put(store, user("before"), change("before"))
+        store._commit_ms.extend([5.0] * sqlite_store.COMMITS_WATCHED)
+        await put(store, user("before"), change("before"))  # in the thread, which may wait; what it leaves may not
         store._commit_ms.extend([5.0 if slow else 0.1] * sqlite_store.COMMITS_WATCHED)
         with lock_held_by_another_process(path) as release:
 
@@ -674,12 +715,14 @@ def log_pages(path: Path) -> int:
     return Path(f"{path}-wal").stat().st_size // PAGE_BYTES
 
 
+@pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("pages_start", [500, 10**9])
 def test_the_log_stays_under_its_cap_and_one_batch(
-    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, pages_start: int
+    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, pages_start: int, fast: bool
 ) -> None:
-    """With the checkpointer's thread, and where that never gets its turn."""
-    pages_cap, users, batch, updates = 2_000, 1_000, 250, 30_000
+    """With the checkpointer's thread, and where that never gets its turn; with commits on the loop, and in a thread."""
+    pages_cap, users, batch, updates = 2_000, 1_000, 250, 15_000
+    monkeypatch.setattr(SQLiteStore, "_commits_are_fast", lambda self: fast)
     monkeypatch.setattr(wal, "PAGES_START", pages_start)
     monkeypatch.setattr(wal, "PAGES_CAP", pages_cap)
 
