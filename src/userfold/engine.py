@@ -84,6 +84,7 @@ class Waiting(msgspec.Struct, frozen=True):
     settings: ProjectSettings
     entropy: int
     size: int
+    dry_run: bool
     answer: asyncio.Future[Applied]
 
 
@@ -113,8 +114,12 @@ class Engine:
         self._work: asyncio.Task[None] | None = None
         self._stopping = False
 
-    async def run(self, command: Command, settings: ProjectSettings, *, size: int = 0) -> Applied:
+    async def run(
+        self, command: Command, settings: ProjectSettings, *, size: int = 0, dry_run: bool = False
+    ) -> Applied:
         """What `command` came to, once it is durable. `size`: the bytes of its request, for the limits.
+
+        With `dry_run`: what it would come to now, and nothing is written.
 
         Raises a `DomainError` if it is refused, a `StoreError` if the store failed, `Overloaded`, `Stopping`. There is
         no await before the command is in the queue, so commands run in the order in which their bodies were complete.
@@ -124,7 +129,7 @@ class Engine:
         if len(self._queue) >= self._limits.queue_length_max or self._queue_bytes + size > self._limits.queue_bytes_max:
             raise Overloaded
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-        self._queue.append(Waiting(command, reads(command), settings, self._entropy(), size, answer))
+        self._queue.append(Waiting(command, reads(command), settings, self._entropy(), size, dry_run, answer))
         self._queue_bytes += size
         if self._work is None:
             # The task starts in the next turn of the loop, so all that this turn submits is in its first batch.
@@ -230,7 +235,8 @@ def _apply_all(batch: Sequence[Waiting], view: _View, now: int, *, last_round: b
             log.exception("%s broke (request %s)", type(waiting.command).__name__, request_id)
             outcomes.append(CommandBroken())
         else:
-            view.add(applied.writes)
+            if not waiting.dry_run:
+                view.add(applied.writes)
             outcomes.append(applied)
     return outcomes, unread
 

@@ -112,6 +112,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request with its whole body. `params` are the named parts of the path, decoded."""
 
     method: str
+    path: str  # as it was sent
     params: Mapping[str, str]
     query_string: bytes
     headers: Sequence[tuple[bytes, bytes]]
@@ -175,10 +176,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     directory: Directory
     public_url: str
 
-    async def run(self, request: Request, command: Command) -> Applied:
+    async def run(self, request: Request, command: Command, *, dry_run: bool = False) -> Applied:
         """What `command` came to, once it is durable. Raises a `Refusal`."""
         assert request.caller is not None, "the route is open to everybody"
-        return await self.engine.run(command, request.caller.project.settings, size=len(request.body))
+        settings = request.caller.project.settings
+        return await self.engine.run(command, settings, size=len(request.body), dry_run=dry_run)
 
 
 Handler = Callable[[Service, Request], Awaitable[Reply]]
@@ -242,6 +244,7 @@ class Api:
             raise NotBuilt(what=f"{route.method} {route.path}")
         request = Request(
             method=method,
+            path=scope["raw_path"].decode("latin-1"),
             params=params,
             query_string=scope["query_string"],
             headers=headers,

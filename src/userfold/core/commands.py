@@ -17,17 +17,38 @@ class Edit(msgspec.Struct, frozen=True):
     document: dict[str, Any]
 
 
+class Operate(msgspec.Struct, frozen=True):
+    """Operations on a user as the native API shows it, of which those named in `allowed` are known."""
+
+    operations: Any
+    allowed: tuple[str, ...]
+
+
+Edits = tuple[Edit | Operate, ...]
+
+
+class Once(msgspec.Struct, frozen=True):
+    """Makes a command idempotent: sent again within a day, it is answered as before and done no second time.
+
+    `id` stands for the credential, the method, the path and the key; `request` for everything else that was sent.
+    """
+
+    id: str
+    request: str
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A wish of `author` in one project. Only a user of that project can be seen or changed by it."""
 
     project_id: str
     author: Author
+    once: Once | None = None
 
 
 class CreateUser(Command, frozen=True, kw_only=True):
     """Make a user. An external_id that only a browser has claimed so far is adopted with all that it holds."""
 
-    edits: tuple[Edit, ...]
+    edits: Edits
     user_id: str | None = None  # given by an import, else made here
     created_at: int | None = None
 
@@ -36,7 +57,7 @@ class UpdateUser(Command, frozen=True, kw_only=True):
     """Change a user. `if_match`: only if its version is one of these."""
 
     user_id: str
-    edits: tuple[Edit, ...]
+    edits: Edits
     if_match: tuple[int, ...] | None = None
 
 
@@ -47,7 +68,7 @@ class UpsertUser(Command, frozen=True, kw_only=True):
     """
 
     external_id: str
-    edits: tuple[Edit, ...]
+    edits: Edits
     session_id: str | None = None
     if_match: tuple[int, ...] | None = None
 

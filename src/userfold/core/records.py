@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 
 # A collection is named by a user's id and holds records of one kind that carry it as `user_id`.
-COLLECTIONS: dict[str, str] = {"changes": "change"}
+COLLECTIONS: dict[str, str] = {"changes": "change", "answers": "idempotency"}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +142,19 @@ class Change(Record, frozen=True, kw_only=True):
     trust: str
     request_id: str
     operations: tuple[Operation, ...]
+
+
+class Idempotency(Record, frozen=True, kw_only=True):
+    """What an idempotency key was answered, so that the same request gets the same answer. Goes with its user."""
+
+    id: str
+    request: str  # a digest of what was asked
+    at: int
+    user_id: str
+    user: User | None
+    change: Change | None
+    created: bool
+    ignored: tuple[tuple[str, str], ...]
 
 
 class Identifier(Record, frozen=True, kw_only=True):

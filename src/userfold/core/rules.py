@@ -16,6 +16,7 @@ import msgspec
 from userfold.core import identifiers
 from userfold.core.attribution import ALL_FIELDS, attribute
 from userfold.core.claims import (
+    DAY_MS,
     claim_identifiers,
     free_usercom_id,
     identifier_key,
@@ -32,6 +33,9 @@ from userfold.core.commands import (
     CreateUser,
     DeleteUser,
     Edit,
+    Edits,
+    Once,
+    Operate,
     RevokeKey,
     StartSession,
     UpdateUser,
@@ -42,7 +46,9 @@ from userfold.core.errors import (
     FieldInvalid,
     FieldReadOnly,
     FieldUnknown,
+    IdempotencyKeyReused,
     KeyNotFound,
+    OperationInvalid,
     SessionClosed,
     UserDisabled,
     UserNotFound,
@@ -52,12 +58,14 @@ from userfold.core.fields import check, check_bag, normal
 from userfold.core.ids import Mint
 from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
+from userfold.core.operations import operate
 from userfold.core.reading import Records, Writes, read, read_all
 from userfold.core.records import (
     FIELDS,
     TOLD_BY_CHANGE,
     ApiKey,
     Change,
+    Idempotency,
     Identifier,
     Key,
     Operation,
@@ -68,6 +76,10 @@ from userfold.core.records import (
     User,
 )
 from userfold.core.trust import Author, Ignored, judge, owned_after
+
+ONCE_MS = DAY_MS  # how long the answer to an idempotency key is kept
+
+_OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "system")
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +95,8 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 
 def reads(command: Command) -> tuple[Key, ...]:
     """The keys that `command` will surely look at: a hint, so that most commands need one round of reading."""
-    return _RULES[type(command)][0](command)
+    keys = _RULES[type(command)][0](command)
+    return keys if command.once is None else (*keys, Key("idempotency", command.project_id, command.once.id))
 
 
 def apply(command: Command, records: Records, *, now: int, entropy: int, settings: ProjectSettings) -> Applied:
@@ -91,7 +104,40 @@ def apply(command: Command, records: Records, *, now: int, entropy: int, setting
 
     Raises a `DomainError` if it is refused, `Unread` if `records` lacks a key.
     """
-    return _RULES[type(command)][1](command, records, Mint(now, entropy), settings)
+    rule = _RULES[type(command)][1]
+    if command.once is None:
+        return rule(command, records, Mint(now, entropy), settings)
+    at = Key("idempotency", command.project_id, command.once.id)
+    answered = read(records, at, Idempotency)
+    if answered is not None and now < answered.at + ONCE_MS:
+        return _same_answer(answered, command.once)
+    applied = rule(command, records, Mint(now, entropy), settings)
+    return msgspec.structs.replace(applied, writes={**applied.writes, at: _answer(command.once, applied, now)})
+
+
+def _same_answer(answered: Idempotency, once: Once) -> Applied:
+    if answered.request != once.request:
+        raise IdempotencyKeyReused
+    return Applied(
+        writes={},
+        user=answered.user,
+        change=answered.change,
+        created=answered.created,
+        ignored=tuple(Ignored(path, code) for path, code in answered.ignored),
+    )
+
+
+def _answer(once: Once, applied: Applied, now: int) -> Idempotency:
+    return Idempotency(
+        id=once.id,
+        request=once.request,
+        at=now,
+        user_id=applied.user.id if applied.user is not None else "",
+        user=applied.user,
+        change=applied.change,
+        created=applied.created,
+        ignored=tuple((ignored.path, ignored.code) for ignored in applied.ignored),
+    )
 
 
 def _create(command: CreateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -119,7 +165,7 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Project
     session = _open_session(command, records)
     claim, user = _named(command.project_id, external_id, records)
     edits = command.edits
-    if any(edit.document.get("external_id", external_id) != external_id for edit in edits):
+    if any(isinstance(e, Edit) and e.document.get("external_id", external_id) != external_id for e in edits):
         raise FieldInvalid(path="/external_id", reason="it is not the external_id that the request names")
     if user is None:
         if command.if_match is not None:
@@ -149,6 +195,7 @@ def _delete(command: DeleteUser, records: Records, mint: Mint, settings: Project
     writes: Writes = {
         Key("user", project_id, user.id): None,
         Key("changes", project_id, user.id): None,
+        Key("answers", project_id, user.id): None,
         **dict.fromkeys(freed),
     }
     for key in closed:
@@ -158,7 +205,7 @@ def _delete(command: DeleteUser, records: Records, mint: Mint, settings: Project
 
 def _make(
     command: Command,
-    edits: tuple[Edit, ...],
+    edits: Edits,
     records: Records,
     mint: Mint,
     settings: ProjectSettings,
@@ -191,7 +238,7 @@ def _make(
 def _change(
     command: Command,
     before: User,
-    edits: tuple[Edit, ...],
+    edits: Edits,
     records: Records,
     mint: Mint,
     fields: frozenset[str] = ALL_FIELDS,
@@ -214,7 +261,7 @@ def _change(
 def _adopt(
     command: Command,
     user: User,
-    edits: tuple[Edit, ...],
+    edits: Edits,
     records: Records,
     mint: Mint,
     external_id: str | None = None,
@@ -231,13 +278,15 @@ def _adopt(
 
 
 def _edited(
-    before: User, edits: tuple[Edit, ...], author: Author, mint: Mint, fields: frozenset[str]
+    before: User, edits: Edits, author: Author, mint: Mint, fields: frozenset[str]
 ) -> tuple[dict[str, Any], tuple[Operation, ...], tuple[Ignored, ...]]:
     """The fields that come out different and may be written by `author`, how they differ, and what was left alone."""
     values: dict[str, Any] = {}
     made: list[Operation] = []
     ignored: list[Ignored] = []
     for edit in edits:
+        if isinstance(edit, Operate):
+            edit = _as_edit(edit, before, values)
         for name, given in edit.document.items():
             stored = values[name] if name in values else getattr(before, name, None)
             values[name] = _join(name, stored, given, edit.mode, mint)
@@ -256,6 +305,21 @@ def _edited(
         changed[name] = value
         made += operations
     return changed, tuple(made), tuple(ignored)
+
+
+def _as_edit(edit: Operate, before: User, values: dict[str, Any]) -> Edit:
+    """What operations come to: the fields that they left different, to be set.
+
+    They address the user as the native API shows it. What only Userfold writes does not exist for them.
+    """
+    current = {name: _builtins(values.get(name, getattr(before, name))) for name in _OPERABLE}
+    after = operate(current, edit.operations, edit.allowed)
+    if not isinstance(after, dict):
+        raise OperationInvalid(path="", reason="the user must stay an object")
+    for name in after:
+        if name not in current:
+            raise FieldUnknown(path=f"/{escape(name[:255])}")
+    return Edit("replace", {name: after.get(name) for name in current if after.get(name) is not current[name]})
 
 
 def _join(name: str, stored: Any, given: Any, mode: str, mint: Mint) -> Any:
@@ -374,9 +438,9 @@ def _builtins(value: Any) -> Any:
     return msgspec.to_builtins(value) if isinstance(value, tuple) else value
 
 
-def _given_external_id(edits: tuple[Edit, ...]) -> str | None:
+def _given_external_id(edits: Edits) -> str | None:
     for edit in reversed(edits):
-        given = edit.document.get("external_id")
+        given = edit.document.get("external_id") if isinstance(edit, Edit) else None
         if given is not None:
             return normal(identifiers.external_id, given, "/external_id")
     return None

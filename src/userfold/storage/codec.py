@@ -9,6 +9,7 @@ import msgspec
 from userfold.core.records import (
     ApiKey,
     Change,
+    Idempotency,
     Identifier,
     Project,
     Record,
@@ -21,6 +22,7 @@ KINDS: dict[str, type[Record]] = {
     "user": User,
     "identifier": Identifier,
     "change": Change,
+    "idempotency": Idempotency,
     "tombstone": Tombstone,
     "session": Session,
     "project": Project,

@@ -14,7 +14,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._texts: dict[Key, str] = {}
-        self._histories: dict[tuple[str, str], list[Key]] = {}
+        self._members: dict[Key, list[Key]] = {}
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
         fold = make_fold()
@@ -58,8 +58,7 @@ class MemoryStore:
         return None if text is None else from_text(key.kind, text)
 
     def _collection(self, key: Key) -> tuple[Record, ...]:
-        members = self._histories.get((key.project_id, key.id), [])
-        return tuple(from_text(member.kind, self._texts[member]) for member in members)
+        return tuple(from_text(member.kind, self._texts[member]) for member in self._members.get(key, []))
 
     def _check(self, write: Write) -> None:
         for key, update in write.updates.items():
@@ -76,12 +75,23 @@ class MemoryStore:
         texts = {key: to_text(update.after) for key, update in write.updates.items()}
         texts |= {key: to_text(record) for key, record in write.inserts.items()}
         for key in write.removals:
-            if key.kind in COLLECTIONS:
-                for member in self._histories.pop((key.project_id, key.id), []):
-                    del self._texts[member]
-            else:
-                self._texts.pop(key, None)
+            for member in self._members.pop(key, []) if key.kind in COLLECTIONS else [key]:
+                self._texts.pop(member, None)
+                self._leave(member)
         for key, record in write.inserts.items():
-            if isinstance(record, Change):
-                self._histories.setdefault((key.project_id, record.user_id), []).append(key)
+            collection = _collection_of(key, record)
+            if collection is not None:
+                self._members.setdefault(collection, []).append(key)
         self._texts.update(texts)
+
+    def _leave(self, member: Key) -> None:
+        for members in self._members.values():
+            if member in members:
+                members.remove(member)
+
+
+def _collection_of(key: Key, record: Record) -> Key | None:
+    for collection, kind in COLLECTIONS.items():
+        if kind == key.kind:
+            return Key(collection, key.project_id, getattr(record, "user_id", ""))
+    return None

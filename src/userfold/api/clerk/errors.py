@@ -30,6 +30,8 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.UserDisabled: (403, "user_banned", "User banned"),
     core.SessionClosed: (404, "resource_not_found", "Not found"),
     core.VersionMismatch: (409, "conflict", "Conflict"),
+    core.TestFailed: (409, "conflict", "Conflict"),
+    core.IdempotencyKeyReused: (409, "conflict", "Conflict"),
     core.CommandBroken: (500, "internal_clerk_error", "Internal error"),
     wire.PathUnknown: (404, "resource_not_found", "Not found"),
     wire.MethodNotAllowed: (405, "method_not_allowed", "Method not allowed"),

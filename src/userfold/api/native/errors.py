@@ -24,6 +24,8 @@ STATUS: dict[type[Exception], int] = {
     core.UserDisabled: 403,
     core.SessionClosed: 409,
     core.VersionMismatch: 412,
+    core.TestFailed: 409,
+    core.IdempotencyKeyReused: 409,
     core.CommandBroken: 500,
     wire.PathUnknown: 404,
     wire.MethodNotAllowed: 405,
@@ -62,6 +64,8 @@ def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     if isinstance(refusal, core.VersionMismatch):
         problem["current_version"] = refusal.data["current"]
         headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
+    if isinstance(refusal, core.TestFailed):
+        problem["current_value"] = refusal.data["current"]
     if isinstance(refusal, wire.MethodNotAllowed):
         headers += ((b"allow", refusal.data["allowed"].encode()),)
     if isinstance(refusal, wire.Unauthorized):

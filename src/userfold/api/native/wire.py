@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from userfold.api.wire import HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
+from userfold.core.commands import Once
 from userfold.core.records import Change, User
 from userfold.core.rules import Applied
 
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
+IDEMPOTENCY_KEY_LENGTH_MAX = 255
 
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
 _STRONG_VERSION = re.compile(r'(?<!W/)"(\d{1,18})"')
@@ -53,6 +56,29 @@ def if_match(request: Request) -> tuple[int, ...] | None:
     return tuple(map(int, _STRONG_VERSION.findall(value)))
 
 
+def once(request: Request) -> Once | None:
+    """What makes the request idempotent, if it has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+
+    A key counts for one credential, method and path; the request is the same if everything else that matters is.
+    """
+    key = request.header(b"idempotency-key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
+        raise HeaderInvalid(name="Idempotency-Key", reason="1 to 255 printable ASCII characters are needed")
+    assert request.caller is not None
+    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
+    asked = b"\n".join(
+        (
+            request.query_string,
+            (request.header(b"content-type") or "").encode(),
+            (request.header(b"if-match") or "").encode(),
+            request.body,
+        )
+    )
+    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
+
+
 def positive(text: str, name: str, most: int | None = None) -> int:
     """A positive integer from a query parameter."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):
@@ -60,6 +86,14 @@ def positive(text: str, name: str, most: int | None = None) -> int:
     if most is not None and int(text) > most:
         raise ParameterInvalid(name=name, reason=f"at most {most} is allowed")
     return int(text)
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A query parameter that is `true` or `false`; absent, it is false."""
+    value = query.get(name, "false")
+    if value not in ("true", "false"):
+        raise ParameterInvalid(name=name, reason="true or false is needed")
+    return value == "true"
 
 
 def fields_of(document: dict[str, Any]) -> dict[str, Any]:

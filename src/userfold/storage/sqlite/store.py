@@ -246,7 +246,9 @@ class SQLiteStore:
 
     def _remove(self, key: Key, removed: Record | None) -> None:
         db, at = self._writer, (key.project_id, key.id)
-        if key.kind in COLLECTIONS:
+        if key.kind in tables.DELETE_MEMBERS:
+            db.execute(tables.DELETE_MEMBERS[key.kind], at)
+        elif key.kind in COLLECTIONS:
             db.execute(tables.DELETE_CHAIN, (key.project_id, self._heads.get(at)))
             db.execute(tables.DELETE_MARKS, at)
             self._heads[at] = None
@@ -336,6 +338,9 @@ def _read_one(db: apsw.Connection, key: Key) -> Record | tuple[Record, ...] | No
     if key.kind == "user":
         row = _row(db, tables.SELECT_USER, at)
         return None if row is None else from_text("user", row[0])
+    if key.kind in tables.SELECT_MEMBERS:
+        rows = db.execute(tables.SELECT_MEMBERS[key.kind], at)
+        return tuple(from_text(COLLECTIONS[key.kind], text) for (text,) in rows)
     if key.kind in COLLECTIONS:
         return tuple(_chain(db, key.project_id, key.id, 1, None))
     table = tables.TABLES[key.kind]

@@ -47,6 +47,15 @@ def _document_table(name: str, kind: str) -> Table:
     return _table(name, ("document",), lambda record: (to_text(record),), lambda row: from_text(kind, row[1]))
 
 
+def _child_table(name: str, kind: str) -> Table:
+    """A table of records that belong to a user, and are erased with it."""
+
+    def to_row(record: Record) -> Row:
+        return record.user_id, to_text(record)  # type: ignore[attr-defined]
+
+    return _table(name, ("user_id", "document"), to_row, lambda row: from_text(kind, row[2]))
+
+
 def _identifier_row(record: Record) -> Row:
     assert isinstance(record, Identifier)
     return record.user_id, record.set_by
@@ -59,10 +68,18 @@ TABLES: dict[str, Table] = {
         _identifier_row,
         lambda row: Identifier(identifier=row[0], user_id=row[1], set_by=row[2]),
     ),
+    "idempotency": _child_table("answers", "idempotency"),
     "tombstone": _document_table("tombstones", "tombstone"),
     "session": _document_table("sessions", "session"),
     "project": _document_table("projects", "project"),
     "api_key": _document_table("api_keys", "api_key"),
+}
+# Collections other than a user's chain of changes.
+SELECT_MEMBERS: dict[str, str] = {
+    "answers": "SELECT document FROM answers WHERE project_id = ?1 AND user_id = ?2 ORDER BY id",
+}
+DELETE_MEMBERS: dict[str, str] = {
+    "answers": "DELETE FROM answers WHERE project_id = ?1 AND user_id = ?2",
 }
 LISTS: dict[str, str] = {
     "project": "SELECT document FROM projects ORDER BY id",
