@@ -135,10 +135,15 @@ class SQLiteStore:
 
     def _migrate(self) -> None:
         self._writer.set_busy_timeout(LOCK_WAIT_MS)
-        applied = migrate(self._writer)
+        try:
+            applied = migrate(self._writer)
+            self._checkpointer = Checkpointer(self._connect(writing=True))
+        except apsw.Error as error:
+            raise _translated(error) from error
+        finally:
+            self._writer.set_busy_timeout(0)  # from here on it is used on the loop, which must not wait
         if applied:
             log.info("%s: schema brought to version %d", self.path, max(applied))
-        self._checkpointer = Checkpointer(self._connect(writing=True))
         self._writer.set_wal_hook(self._note_log_length)
 
     # Writing.

@@ -62,6 +62,7 @@ class Checkpointer:
         self._db.close()
 
     def _work(self) -> None:
+        self._checkpoint(TRUNCATE)  # what a crash left behind
         idle_after = 0
         while True:
             woken = self._wake.wait(IDLE_S)
