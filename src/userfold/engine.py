@@ -41,6 +41,8 @@ from userfold.storage.port import (
 
 log = logging.getLogger("userfold.engine")
 
+Found = Record | tuple[Record, ...] | None
+
 # An answer to a command: what it came to, or why not.
 Outcome = Applied | DomainError | StoreError
 
@@ -193,14 +195,13 @@ class Engine:
 
 def fold_batch(batch: Sequence[Waiting], now: int, batch_id: str, rounds_max: int) -> Fold[list[Outcome]]:
     """One outcome per command, in order. Pure: may be run again from the start with what a store reads next time."""
-    held: dict[Key, Record | None] = {}
+    held: dict[Key, Found] = {}
     wanted = {key for waiting in batch for key in waiting.reads}
     rounds_left = rounds_max
     while True:
         missing = tuple(sorted(key for key in wanted if key not in held))
         if missing:
-            # A collection is never read by the rules; they only remove it.
-            held.update((yield Read(missing)) or {})  # type: ignore[arg-type]
+            held.update((yield Read(missing)) or {})
         rounds_left -= 1
         view = _View(held)
         outcomes, wanted = _apply_all(batch, view, now, last_round=rounds_left == 0)
@@ -241,14 +242,16 @@ def _apply_all(batch: Sequence[Waiting], view: _View, now: int, *, last_round: b
     return outcomes, unread
 
 
-class _View(Mapping[Key, Record | None]):
+class _View(Mapping[Key, Found]):
     """The records as the commands of a batch see them: what was read, under what earlier commands wrote."""
 
-    def __init__(self, held: Mapping[Key, Record | None]) -> None:
+    def __init__(self, held: Mapping[Key, Found]) -> None:
         self._held = held
         self._written: dict[Key, Record | None] = {}
 
-    def __getitem__(self, key: Key) -> Record | None:
+    def __getitem__(self, key: Key) -> Found:
+        if key.kind in COLLECTIONS:
+            return self._members(key)
         return self._written[key] if key in self._written else self._held[key]
 
     def __contains__(self, key: object) -> bool:
@@ -260,6 +263,16 @@ class _View(Mapping[Key, Record | None]):
     def __len__(self) -> int:
         return len({**self._held, **self._written})
 
+    def _members(self, collection: Key) -> tuple[Record, ...]:
+        """A collection: what was read of it unless it was removed, with what was changed in it and added to it."""
+        stored = () if collection in self._written else self._held[collection]
+        assert isinstance(stored, tuple)
+        kind, project_id = COLLECTIONS[collection.kind], collection.project_id
+        members: dict[Key, Record | None] = {Key(kind, project_id, _id(record)): record for record in stored}
+        members |= {key: self._written[key] for key in members if key in self._written}
+        members |= {key: record for key, record in self._written.items() if _is_member(key, record, collection)}
+        return tuple(record for record in members.values() if record is not None)
+
     def add(self, writes: Mapping[Key, Record | None]) -> None:
         """Take over what a command wrote, for the commands after it."""
         for key, record in writes.items():
@@ -268,14 +281,9 @@ class _View(Mapping[Key, Record | None]):
             self._written[key] = record
 
     def _forget_members(self, collection: Key) -> None:
-        """What this batch meant to add to a collection goes with it."""
-        kind = COLLECTIONS[collection.kind]
+        """What this batch meant to write into a collection goes with it."""
         for key, record in list(self._written.items()):
-            if (
-                key.kind == kind
-                and key.project_id == collection.project_id
-                and getattr(record, "user_id", None) == collection.id
-            ):
+            if _is_member(key, record, collection):
                 del self._written[key]
 
     def difference(self, batch_id: str) -> Write:
@@ -283,8 +291,12 @@ class _View(Mapping[Key, Record | None]):
         removals: dict[Key, Record | None] = {}
         updates: dict[Key, Update] = {}
         inserts: dict[Key, Record] = {}
+        stored = {**self._held, **self._stored_members()}
         for key, after in self._written.items():
-            before = self._held.get(key)
+            before = stored.get(key)
+            if isinstance(before, tuple):
+                assert after is None, "a collection is removed, never written"
+                before = None
             if after is None:
                 removals[key] = before
             elif before is None:
@@ -292,6 +304,28 @@ class _View(Mapping[Key, Record | None]):
             else:
                 updates[key] = Update(before, after)
         return Write(batch_id=batch_id, removals=removals, updates=updates, inserts=inserts)
+
+    def _stored_members(self) -> dict[Key, Record]:
+        """The records that were read as members of a collection; one of a removed collection is no longer there."""
+        return {
+            Key(COLLECTIONS[key.kind], key.project_id, _id(record)): record
+            for key, records in self._held.items()
+            if isinstance(records, tuple) and key not in self._written
+            for record in records
+        }
+
+
+def _id(record: Record) -> str:
+    id_: str = record.id  # type: ignore[attr-defined]
+    return id_
+
+
+def _is_member(key: Key, record: Record | None, collection: Key) -> bool:
+    return (
+        key.kind == COLLECTIONS[collection.kind]
+        and key.project_id == collection.project_id
+        and getattr(record, "user_id", None) == collection.id
+    )
 
 
 def _answer(answer: asyncio.Future[Applied], outcome: Outcome) -> None:

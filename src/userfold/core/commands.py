@@ -84,6 +84,28 @@ class StartSession(Command, frozen=True, kw_only=True):
     """Begin a tracking session that belongs to nobody yet."""
 
 
+class SignInUser(Command, frozen=True, kw_only=True):
+    """Begin a sign-in of a user: whoever shows a token of this digest is that user until `expires_at` (ms)."""
+
+    user_id: str
+    token_digest: str
+    lifetime_ms: int
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+class RevokeSignIn(Command, frozen=True, kw_only=True):
+    """End one sign-in. Ending it again changes nothing."""
+
+    session_id: str
+
+
+class RevokeSignIns(Command, frozen=True, kw_only=True):
+    """End all sign-ins of a user."""
+
+    user_id: str
+
+
 class CreateProject(Command, frozen=True, kw_only=True):
     """Make a project and its first keys."""
 

@@ -9,11 +9,11 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
     │   └── OperationInvalid, OperationUnknown, PathNotFound, NumberInvalid
-    ├── NotFound              UserNotFound, VersionNotFound, KeyNotFound
+    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound
     ├── IdentifierTaken, UserIdProtected, UserDeleted
     ├── VersionMismatch, TestFailed
     ├── IdempotencyKeyReused
-    ├── UserDisabled, SessionClosed
+    ├── UserDisabled, UserLocked, SessionClosed
     └── CommandBroken         our own bug, answered as one
 """
 
@@ -172,9 +172,21 @@ class UserDeleted(DomainError):
 
 
 class UserDisabled(DomainError):
-    """The user is disabled; browsers cannot write to it."""
+    """The user is disabled: browsers cannot write to it, and it cannot sign in."""
 
     code = "user_disabled"
+
+
+class UserLocked(DomainError):
+    """The user is locked and cannot sign in."""
+
+    code = "user_locked"
+
+
+class SessionNotFound(NotFound):
+    """There is no session {session_id} in this project."""
+
+    code = "session_not_found"
 
 
 class SessionClosed(DomainError):

@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 
 # A collection is named by a user's id and holds records of one kind that carry it as `user_id`.
-COLLECTIONS: dict[str, str] = {"changes": "change", "answers": "idempotency"}
+COLLECTIONS: dict[str, str] = {"changes": "change", "answers": "idempotency", "sign_ins": "sign_in"}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +184,25 @@ class Session(Record, frozen=True, kw_only=True):
     status: Literal["active", "ended"] = "active"
     created_at: int
     version: int = 1
+
+
+class SignIn(Record, frozen=True, kw_only=True):
+    """A session that an app's backend began for a user. Of its token only the SHA-256 is kept."""
+
+    id: str
+    user_id: str
+    token_digest: str
+    status: Literal["active", "revoked"] = "active"
+    created_at: int
+    expires_at: int
+    ended_at: int | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+    version: int = 1
+
+    def is_live(self, now: int) -> bool:
+        """Whether its token is good at `now` (ms)."""
+        return self.status == "active" and now < self.expires_at
 
 
 class ProjectSettings(Record, frozen=True, kw_only=True):

@@ -37,6 +37,9 @@ from userfold.core.commands import (
     Once,
     Operate,
     RevokeKey,
+    RevokeSignIn,
+    RevokeSignIns,
+    SignInUser,
     StartSession,
     UpdateUser,
     UpsertUser,
@@ -50,7 +53,9 @@ from userfold.core.errors import (
     KeyNotFound,
     OperationInvalid,
     SessionClosed,
+    SessionNotFound,
     UserDisabled,
+    UserLocked,
     UserNotFound,
     VersionMismatch,
 )
@@ -72,9 +77,11 @@ from userfold.core.records import (
     ProjectSettings,
     Record,
     Session,
+    SignIn,
     Tombstone,
     User,
 )
+from userfold.core.sign_ins import revoke_all, revoked, sign_in
 from userfold.core.trust import Author, Ignored, judge, owned_after
 
 ONCE_MS = DAY_MS  # how long the answer to an idempotency key is kept
@@ -196,6 +203,7 @@ def _delete(command: DeleteUser, records: Records, mint: Mint, settings: Project
         Key("user", project_id, user.id): None,
         Key("changes", project_id, user.id): None,
         Key("answers", project_id, user.id): None,
+        Key("sign_ins", project_id, user.id): None,
         **dict.fromkeys(freed),
     }
     for key in closed:
@@ -255,6 +263,8 @@ def _change(
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
     writes = claim_identifiers(command.project_id, before, after, command.author, records)
+    if after.disabled and not before.disabled:
+        writes |= revoke_all(command.project_id, before.id, records, mint.now)
     return _applied(command, after, writes, operations, mint, created=adopted, ignored=ignored)
 
 
@@ -407,6 +417,41 @@ def _link(command: UpsertUser, session: Session | None, applied: Applied) -> App
     return msgspec.structs.replace(applied, writes=writes)
 
 
+def _sign_in(command: SignInUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    user = _existing(records, command.project_id, command.user_id)
+    if user.disabled:
+        raise UserDisabled
+    if user.locked:
+        raise UserLocked
+    new = SignIn(
+        id=mint.id("ses_"),
+        user_id=user.id,
+        token_digest=command.token_digest,
+        created_at=mint.now,
+        expires_at=mint.now + command.lifetime_ms,
+        ip_address=command.ip_address,
+        user_agent=command.user_agent,
+    )
+    return Applied(writes=sign_in(command.project_id, new, records, mint.now), user=user, record=new)
+
+
+def _revoke_sign_in(command: RevokeSignIn, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("sign_in", command.project_id, command.session_id)
+    found = read(records, at, SignIn)
+    if found is None:
+        raise SessionNotFound(session_id=command.session_id)
+    _existing(records, command.project_id, found.user_id)  # whoever changes a user's sign-in holds the user
+    if not found.is_live(mint.now):
+        return Applied(writes={}, record=found)
+    ended = revoked(found, mint.now)
+    return Applied(writes={at: ended}, record=ended)
+
+
+def _revoke_sign_ins(command: RevokeSignIns, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    user = _existing(records, command.project_id, command.user_id)
+    return Applied(writes=revoke_all(command.project_id, user.id, records, mint.now), user=user)
+
+
 def _create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
     project = command.project
     writes: Writes = {Key("project", project.id, project.id): project}
@@ -475,6 +520,14 @@ def _reads_user(command: Any) -> tuple[Key, ...]:
     return (Key("user", command.project_id, command.user_id),)
 
 
+def _reads_user_and_sign_ins(command: Any) -> tuple[Key, ...]:
+    return (*_reads_user(command), Key("sign_ins", command.project_id, command.user_id))
+
+
+def _reads_sign_in(command: RevokeSignIn) -> tuple[Key, ...]:
+    return (Key("sign_in", command.project_id, command.session_id),)
+
+
 def _reads_named(command: UpsertUser) -> tuple[Key, ...]:
     project_id = command.project_id
     keys = (
@@ -501,6 +554,9 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     UpsertUser: (_reads_named, _upsert),
     DeleteUser: (_reads_user, _delete),
     StartSession: (_reads_nothing, _start_session),
+    SignInUser: (_reads_user_and_sign_ins, _sign_in),
+    RevokeSignIn: (_reads_sign_in, _revoke_sign_in),
+    RevokeSignIns: (_reads_user_and_sign_ins, _revoke_sign_ins),
     CreateProject: (_reads_nothing, _create_project),
     CreateKey: (_reads_nothing, _create_key),
     RevokeKey: (_reads_key, _revoke_key),

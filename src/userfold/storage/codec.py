@@ -14,6 +14,7 @@ from userfold.core.records import (
     Project,
     Record,
     Session,
+    SignIn,
     Tombstone,
     User,
 )
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Record]] = {
     "idempotency": Idempotency,
     "tombstone": Tombstone,
     "session": Session,
+    "sign_in": SignIn,
     "project": Project,
     "api_key": ApiKey,
 }

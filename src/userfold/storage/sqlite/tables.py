@@ -69,6 +69,7 @@ TABLES: dict[str, Table] = {
         lambda row: Identifier(identifier=row[0], user_id=row[1], set_by=row[2]),
     ),
     "idempotency": _child_table("answers", "idempotency"),
+    "sign_in": _child_table("sign_ins", "sign_in"),
     "tombstone": _document_table("tombstones", "tombstone"),
     "session": _document_table("sessions", "session"),
     "project": _document_table("projects", "project"),
@@ -77,9 +78,11 @@ TABLES: dict[str, Table] = {
 # Collections other than a user's chain of changes.
 SELECT_MEMBERS: dict[str, str] = {
     "answers": "SELECT document FROM answers WHERE project_id = ?1 AND user_id = ?2 ORDER BY id",
+    "sign_ins": "SELECT document FROM sign_ins WHERE project_id = ?1 AND user_id = ?2 ORDER BY id",
 }
 DELETE_MEMBERS: dict[str, str] = {
     "answers": "DELETE FROM answers WHERE project_id = ?1 AND user_id = ?2",
+    "sign_ins": "DELETE FROM sign_ins WHERE project_id = ?1 AND user_id = ?2",
 }
 LISTS: dict[str, str] = {
     "project": "SELECT document FROM projects ORDER BY id",
