@@ -11,10 +11,10 @@ from userfold.core.commands import CreateProject
 from userfold.core.ids import make_id
 from userfold.core.records import ApiKey, Project, ProjectSettings
 from userfold.core.trust import Author
-from userfold.directory import digest
 from userfold.engine import Engine, random_bits
 from userfold.settings import Settings
 from userfold.storage.port import Store
+from userfold.tokens import digest
 
 OPERATOR = Author(source="cli", actor="operator", trust="backend")
 KEYS_FILE = "keys.env"

@@ -85,9 +85,13 @@ class StartSession(Command, frozen=True, kw_only=True):
 
 
 class SignInUser(Command, frozen=True, kw_only=True):
-    """Begin a sign-in of a user: whoever shows a token of this digest is that user until `expires_at` (ms)."""
+    """Begin a sign-in of a user: for `lifetime_ms`, whoever shows the token of this digest is that user.
+
+    The id is given, because the token names it.
+    """
 
     user_id: str
+    session_id: str
     token_digest: str
     lifetime_ms: int
     ip_address: str | None = None

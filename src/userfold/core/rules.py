@@ -424,7 +424,7 @@ def _sign_in(command: SignInUser, records: Records, mint: Mint, settings: Projec
     if user.locked:
         raise UserLocked
     new = SignIn(
-        id=mint.id("ses_"),
+        id=command.session_id,
         user_id=user.id,
         token_digest=command.token_digest,
         created_at=mint.now,

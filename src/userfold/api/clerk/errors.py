@@ -28,6 +28,7 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.UserIdProtected: (403, "not_allowed_access", "Not allowed"),
     core.UserDeleted: (403, "not_allowed_access", "Not allowed"),
     core.UserDisabled: (403, "user_banned", "User banned"),
+    core.UserLocked: (403, "user_locked", "User locked"),
     core.SessionClosed: (404, "resource_not_found", "Not found"),
     core.VersionMismatch: (409, "conflict", "Conflict"),
     core.TestFailed: (409, "conflict", "Conflict"),

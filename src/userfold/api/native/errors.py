@@ -22,6 +22,7 @@ STATUS: dict[type[Exception], int] = {
     core.UserIdProtected: 409,
     core.UserDeleted: 409,
     core.UserDisabled: 403,
+    core.UserLocked: 403,
     core.SessionClosed: 409,
     core.VersionMismatch: 412,
     core.TestFailed: 409,

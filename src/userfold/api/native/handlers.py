@@ -34,7 +34,7 @@ async def create_user(service: Service, request: Request) -> Reply:
 async def read_user(service: Service, request: Request) -> Reply:
     """The user now, or with `?version=n` as it was then."""
     query = request.query({"version"})
-    user = await _user(service, request)
+    user = await read_user_record(service, request)
     if "version" not in query:
         return json_reply(200, user, wire.etag(user.version))
     version = wire.positive(query["version"], "version")
@@ -68,7 +68,7 @@ async def read_history(service: Service, request: Request) -> Reply:
     order_by = query.get("order_by", "version")
     if order_by not in ("version", "-version"):
         raise ParameterInvalid(name="order_by", reason="version or -version is needed")
-    user = await _user(service, request)
+    user = await read_user_record(service, request)
     start = wire.positive(query["cursor"], "cursor") if "cursor" in query else None
     if order_by == "version":
         after = 0 if start is None else start
@@ -84,7 +84,8 @@ async def read_history(service: Service, request: Request) -> Reply:
     return wire.history_page(changes, str(next_start) if has_more else None)
 
 
-async def _user(service: Service, request: Request) -> User:
+async def read_user_record(service: Service, request: Request) -> User:
+    """The user whom the path names. Raises `UserNotFound`."""
     key = Key("user", request.project_id, request.params["id"])
     user = (await service.store.get((key,)))[key]
     if not isinstance(user, User):

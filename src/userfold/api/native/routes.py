@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userfold.api.native import handlers
+from userfold.api.native import handlers, session_handlers
 from userfold.api.wire import Route
 
 PREFIX = "/v1"
@@ -16,15 +16,15 @@ ROUTES = (
     Route("DELETE", "/users/{id}", handlers.delete_user),
     Route("GET", "/users/{id}/history", handlers.read_history),
     Route("GET", "/users/{id}/export", None),
-    Route("POST", "/users/{id}/sessions", None),
-    Route("GET", "/users/{id}/sessions", None),
-    Route("DELETE", "/users/{id}/sessions", None),
+    Route("POST", "/users/{id}/sessions", session_handlers.create_session),
+    Route("GET", "/users/{id}/sessions", session_handlers.list_sessions),
+    Route("DELETE", "/users/{id}/sessions", session_handlers.revoke_sessions),
     Route("GET", "/users/{id}/events", None),
     Route("PUT", "/users/{id}/image", None),
     Route("DELETE", "/users/{id}/image", None),
-    Route("POST", "/sessions/verify", None),
-    Route("GET", "/sessions/{id}", None),
-    Route("DELETE", "/sessions/{id}", None),
+    Route("POST", "/sessions/verify", session_handlers.verify_session),
+    Route("GET", "/sessions/{id}", session_handlers.read_session),
+    Route("DELETE", "/sessions/{id}", session_handlers.revoke_session),
     Route("POST", "/batch", None),
     Route("GET", "/segments", None),
     Route("POST", "/segments", None),

@@ -11,7 +11,7 @@ import msgspec
 
 from userfold.api.wire import HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
 from userfold.core.commands import Once
-from userfold.core.records import Change, User
+from userfold.core.records import Change, SignIn, User
 from userfold.core.rules import Applied
 
 PAGE_SIZE = 100
@@ -36,6 +36,15 @@ def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes,
 def history_page(changes: Sequence[Change], next_cursor: str | None) -> Reply:
     """One page of changes. `next_cursor` is null on the last one."""
     return json_reply(200, {"data": changes, "next_cursor": next_cursor})
+
+
+def session(sign_in: SignIn, now: int) -> dict[str, Any]:
+    """A sign-in as it is shown: no trace of its token, and `expired` once its time is over."""
+    shown: dict[str, Any] = msgspec.to_builtins(sign_in)
+    del shown["token_digest"], shown["version"]
+    if sign_in.status == "active" and not sign_in.is_live(now):
+        shown["status"] = "expired"
+    return shown
 
 
 def etag(version: int) -> tuple[bytes, bytes]:
