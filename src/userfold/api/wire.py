@@ -12,6 +12,7 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -30,6 +31,7 @@ log = logging.getLogger("userfold.api")
 
 BODY_BYTES_MAX = 1 << 20
 UNKNOWN_PATHS_LOGGED_MAX = 1_000
+RETRY_AFTER_S = b"1"
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -209,7 +211,7 @@ class Api:
         open_to_all: bool = False,
     ) -> None:
         self._name = name
-        self._prefix_parts = prefix.count("/")
+        self._prefix = prefix.encode()
         self._routes = _Node()
         for route in routes:
             self._routes.add(route)
@@ -228,7 +230,7 @@ class Api:
         except ClientGone:
             return
         except Exception:
-            log.exception("%s %s broke (request %s)", scope["method"], scope["path"], request_id)
+            log.exception("%s %r broke (request %s)", scope["method"], scope["path"], request_id)
             reply = self._error_reply(CommandBroken(), request_id)
         await send_reply(send, reply, request_id, head=scope["method"] == "HEAD")
 
@@ -257,8 +259,8 @@ class Api:
         return await route.handler(self._service, request)
 
     def _find(self, scope: Scope) -> tuple[dict[str, Route], dict[str, str]]:
-        parts = scope["raw_path"].split(b"/")[self._prefix_parts + 1 :]
-        found = self._routes.find(parts)
+        mount, path = scope["raw_path"][: len(self._prefix)], scope["raw_path"][len(self._prefix) :]
+        found = self._routes.find(path.split(b"/")[1:]) if mount == self._prefix and path[:1] == b"/" else None
         if found is None:
             self._log_unknown(scope)
             raise PathUnknown
@@ -333,18 +335,17 @@ async def read_body(receive: Receive, headers: Sequence[tuple[bytes, bytes]]) ->
     declared = header(headers, b"content-length") or ""
     if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
         raise BodyTooLarge(size_max=BODY_BYTES_MAX)
-    message = await receive()
-    if not message.get("more_body"):
-        return _body_of(message)
-    chunks = [_body_of(message)]
-    size = len(chunks[0])
-    while message.get("more_body"):
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
         message = await receive()
         chunks.append(_body_of(message))
         size += len(chunks[-1])
         if size > BODY_BYTES_MAX:
             raise BodyTooLarge(size_max=BODY_BYTES_MAX)
-    return b"".join(chunks)
+        more = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _body_of(message: Message) -> bytes:
@@ -378,6 +379,15 @@ def header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str | None:
         if key == name:
             return value.decode("latin-1")
     return None
+
+
+def refusal_headers(refusal: Refusal, status: int) -> Headers:
+    """What HTTP asks for beside a refusal, whatever the API says in its body (RFC 9110, 15.5.2, 15.5.6, 10.2.3)."""
+    if isinstance(refusal, MethodNotAllowed):
+        return ((b"allow", refusal.data["allowed"].encode()),)
+    if isinstance(refusal, Unauthorized):
+        return ((b"www-authenticate", b"Bearer"),)
+    return ((b"retry-after", RETRY_AFTER_S),) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()
 
 
 def message_of(refusal: Refusal) -> str:

@@ -39,10 +39,14 @@ def claim_identifiers(project_id: str, before: User | None, after: User, author:
         return {}
     kept = {f"external_id|{alias}" for alias in after.external_id_aliases}
     freed = [identifier_key(project_id, name) for name in lost if name not in kept]
-    if after.external_id is not None and f"external_id|{after.external_id}" in gained:
-        _refuse_id_of_another(project_id, after, records)
+    id_gained = after.external_id if f"external_id|{after.external_id}" in gained else None
     # What is freed is read too: in the same batch somebody else may claim it, and then the row is not a new one.
-    holders = read_all(records, [*(identifier_key(project_id, name) for name in gained), *freed])
+    keys = [*(identifier_key(project_id, name) for name in gained), *freed]
+    namesake = [] if id_gained in (None, after.id) else [Key("user", project_id, str(id_gained))]
+    holders = read_all(records, keys + namesake)
+    # A `userId` that equals a user's id names that user, so nobody else may have it as external_id.
+    if namesake and holders[-1] is not None:
+        raise IdentifierTaken(path="/external_id")
     for path, holder in zip(gained.values(), holders, strict=False):
         if isinstance(holder, Identifier) and holder.user_id != after.id:
             raise IdentifierTaken(path=path)
@@ -53,18 +57,14 @@ def claim_identifiers(project_id: str, before: User | None, after: User, author:
     return claimed | dict.fromkeys(freed)
 
 
-def _refuse_id_of_another(project_id: str, user: User, records: Records) -> None:
-    """A `userId` that equals a user's id names that user, so nobody else may have it as external_id."""
-    assert user.external_id is not None
-    if user.external_id != user.id and read(records, Key("user", project_id, user.external_id), User):
-        raise IdentifierTaken(path="/external_id")
+def keys_of_external_id(project_id: str, external_id: str) -> tuple[Key, Key]:
+    """Where to look for the user whom an app calls so: it may use the user's own id."""
+    return Key("user", project_id, external_id), identifier_key(project_id, f"external_id|{external_id}")
 
 
 def refuse_taken_id(project_id: str, user_id: str, records: Records) -> None:
     """Raise `IdentifierTaken` if a user of that id exists, or one whom an app calls so."""
-    user, claim = read_all(
-        records, [Key("user", project_id, user_id), identifier_key(project_id, f"external_id|{user_id}")]
-    )
+    user, claim = read_all(records, [*keys_of_external_id(project_id, user_id)])
     if user is not None or claim is not None:
         raise IdentifierTaken(path="/id")
 
@@ -92,9 +92,9 @@ def free_usercom_id(project_id: str, records: Records, mint: Mint) -> int:
     return number
 
 
-def may_adopt(claim: Identifier, author: Author) -> bool:
-    """Whether a backend that names this id takes the record over: so far only a browser has claimed it."""
-    return claim.set_by == "browser" and author.trust == "backend"
+def may_adopt(claim: Identifier, user: User, author: Author) -> bool:
+    """Whether a backend that names this id takes the record over: so far only browsers have named the user."""
+    return author.trust == "backend" and claim.set_by == "browser" and "external_id" not in user.owned
 
 
 def identifier_key(project_id: str, name: str) -> Key:

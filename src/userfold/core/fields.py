@@ -8,9 +8,17 @@ from typing import Any, TypeVar
 import msgspec
 
 from userfold.core import identifiers
-from userfold.core.errors import BagTooDeep, BagTooLarge, FieldFormatInvalid, FieldInvalid, FieldUnknown
+from userfold.core.diff import escape
+from userfold.core.errors import (
+    BagTooDeep,
+    BagTooLarge,
+    FieldFormatInvalid,
+    FieldInvalid,
+    FieldReadOnly,
+    FieldUnknown,
+)
 from userfold.core.ids import Mint
-from userfold.core.jsontext import encode, levels
+from userfold.core.jsontext import encode, levels, same_text
 from userfold.core.records import (
     BAG_BYTES_MAX,
     BAG_LEVELS_MAX,
@@ -65,7 +73,7 @@ def _username(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> s
     if given is None:
         return None
     normal(identifiers.username, given, path)
-    return str(given)
+    return normal(identifiers.bounded, given, path)
 
 
 def _contact_email(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str | None:
@@ -86,6 +94,8 @@ def _flag(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> bool:
 
 
 def _choice(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str:
+    if given is None:
+        return field.choices[0]
     if given not in field.choices:
         raise FieldInvalid(path=path, reason=f"one of {', '.join(field.choices)} is needed")
     return str(given)
@@ -141,6 +151,8 @@ def _addresses(
             raise FieldInvalid(path=f"{path}/{index}", reason="it stands in the list twice")
         entries[value] = entry
     primary = _primary(entries, known, path)
+    for index, (value, entry) in enumerate(entries.items()):
+        _refuse_what_is_kept(entry, known.get(value), f"{path}/{index}")
     return tuple(
         _address(kind, value_name, value, entry, known.get(value), value == primary, mint)
         for value, entry in entries.items()
@@ -153,11 +165,18 @@ def _entry(kind: type[Address], value_name: str, item: Any, path: str) -> dict[s
         raise FieldInvalid(path=path, reason=f"a string or an object with {value_name} is needed")
     for name in entry:
         if name not in kind.__struct_fields__:
-            raise FieldUnknown(path=f"{path}/{name}")
+            raise FieldUnknown(path=f"{path}/{escape(name[:255])}")
     for name in ("verified", "primary"):
         if not isinstance(entry.get(name, False), bool):
             raise FieldInvalid(path=f"{path}/{name}", reason="true or false is needed")
     return entry
+
+
+def _refuse_what_is_kept(entry: dict[str, Any], known: Address | None, path: str) -> None:
+    """An address that was read and is sent back carries its id and times; they must be as they were."""
+    for name in ("id", "created_at", "updated_at"):
+        if name in entry and not same_text(entry[name], getattr(known, name, None)):
+            raise FieldReadOnly(path=f"{path}/{name}")
 
 
 def _primary(entries: dict[str, dict[str, Any]], known: dict[str, Address], path: str) -> str | None:

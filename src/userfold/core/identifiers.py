@@ -21,7 +21,8 @@ _BLANKS_OR_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f]")
 
 def email(text: str) -> str:
     """Lower case, NFC, the domain as an A-label (RFC 5890): `Zoë@Bücher.example` → `zoë@xn--bcher-kva.example`."""
-    local, at, domain = unicodedata.normalize("NFC", text.strip()).lower().rpartition("@")
+    lower = unicodedata.normalize("NFC", text.strip()).lower()
+    local, at, domain = unicodedata.normalize("NFC", lower).rpartition("@")  # lower case may have to be composed again
     if not at or not _LOCAL_PART.fullmatch(local):
         raise ValueError("an email address is needed, such as ada@example.com")
     return bounded(f"{local}@{_a_label(domain)}")
@@ -29,13 +30,17 @@ def email(text: str) -> str:
 
 def phone(text: str) -> str:
     """E.164 (ITU-T): `+44 20 7946 0958` → `+442079460958`. The country code must be given."""
-    try:
-        number = phonenumbers.parse(text, None)
-    except phonenumbers.NumberParseException:
-        raise ValueError("a phone number with its country code is needed, such as +442079460958") from None
-    if not phonenumbers.is_possible_number(number):
-        raise ValueError("no phone number of this length exists in that country")
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    while True:
+        try:
+            number = phonenumbers.parse(text, None)
+        except phonenumbers.NumberParseException:
+            raise ValueError("a phone number with its country code is needed, such as +442079460958") from None
+        if not phonenumbers.is_possible_number(number):
+            raise ValueError("no phone number of this length exists in that country")
+        form = str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+        if form == text:
+            return form
+        text = form  # one reading takes off one national prefix; there may be several
 
 
 def username(text: str) -> str:

@@ -110,5 +110,8 @@ def _raise_duplicate_key(text: bytes) -> NoReturn:
             seen.add(key)
         return {}
 
-    json.loads(text, object_pairs_hook=refuse_duplicates, parse_int=float)
+    try:
+        json.loads(text, object_pairs_hook=refuse_duplicates, parse_int=float)
+    except RecursionError:
+        raise JsonTooDeep(levels_max=TEXT_LEVELS_MAX) from None
     raise AssertionError("the number of keys differs, yet no object has the same key twice")

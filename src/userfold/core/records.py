@@ -40,7 +40,7 @@ class Field(msgspec.Struct, frozen=True):
 
     kind: str  # a row of fields.CHECKS
     writer: str  # a row of trust.TABLE
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()  # the first is the default
 
 
 class EmailAddress(Record, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ class User(Record, frozen=True, kw_only=True):
     traits: Annotated[Bag, Field("bag", "contact")] = {}
     disabled: Annotated[bool, _flag] = False
     locked: Annotated[bool, _flag] = False
-    second_factor_policy: Annotated[Policy, Field("choice", "backend", choices=("none", "optional", "enforced"))] = (
+    second_factor_policy: Annotated[Policy, Field("choice", "backend", choices=("optional", "none", "enforced"))] = (
         "optional"
     )
     segments: Annotated[tuple[str, ...], _system] = ()

@@ -21,6 +21,7 @@ from userfold.core.claims import (
     free_usercom_id,
     identifier_key,
     identifiers_of,
+    keys_of_external_id,
     may_adopt,
     refuse_taken_id,
     refuse_tombstoned,
@@ -149,13 +150,14 @@ def _answer(once: Once, applied: Applied, now: int) -> Idempotency:
 
 def _create(command: CreateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
     external_id = _given_external_id(command.edits)
-    if external_id is not None and command.user_id is None:
-        claim = read(records, identifier_key(command.project_id, f"external_id|{external_id}"), Identifier)
-        if claim is not None and may_adopt(claim, command.author):
-            user = _existing(records, command.project_id, claim.user_id)
-            return _adopt(command, user, command.edits, records, mint)
     if command.user_id is not None:
+        normal(identifiers.external_id, command.user_id, "/id")
         refuse_taken_id(command.project_id, command.user_id, records)
+    elif external_id is not None:
+        claim = read(records, identifier_key(command.project_id, f"external_id|{external_id}"), Identifier)
+        user = _existing(records, command.project_id, claim.user_id) if claim is not None else None
+        if claim is not None and user is not None and may_adopt(claim, user, command.author):
+            return _adopt(command, user, external_id, command.edits, records, mint, settings)
     return _make(
         command, command.edits, records, mint, settings, user_id=command.user_id, created_at=command.created_at
     )
@@ -164,7 +166,7 @@ def _create(command: CreateUser, records: Records, mint: Mint, settings: Project
 def _update(command: UpdateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
     before = _existing(records, command.project_id, command.user_id)
     _match_version(before, command.if_match)
-    return _change(command, before, command.edits, records, mint)
+    return _change(command, before, command.edits, records, mint, settings)
 
 
 def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -183,9 +185,9 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Project
         return _link(command, session, applied)
     _match_version(user, command.if_match)
     fields = attribute(session, user.id).fields
-    if claim is not None and may_adopt(claim, command.author):
-        return _adopt(command, user, edits, records, mint, external_id)
-    return _link(command, session, _change(command, user, edits, records, mint, fields))
+    if claim is not None and may_adopt(claim, user, command.author):
+        return _adopt(command, user, external_id, edits, records, mint, settings)
+    return _link(command, session, _change(command, user, edits, records, mint, settings, fields))
 
 
 def _delete(command: DeleteUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -249,6 +251,7 @@ def _change(
     edits: Edits,
     records: Records,
     mint: Mint,
+    settings: ProjectSettings,
     fields: frozenset[str] = ALL_FIELDS,
     *,
     adopted: bool = False,
@@ -262,6 +265,8 @@ def _change(
             operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
+    if command.author.trust != "backend" and "external_id" in changed:
+        refuse_tombstoned(command.project_id, after.external_id, records, mint.now, settings)
     writes = claim_identifiers(command.project_id, before, after, command.author, records)
     if after.disabled and not before.disabled:
         writes |= revoke_all(command.project_id, before.id, records, mint.now)
@@ -271,17 +276,16 @@ def _change(
 def _adopt(
     command: Command,
     user: User,
+    external_id: str,
     edits: Edits,
     records: Records,
     mint: Mint,
-    external_id: str | None = None,
+    settings: ProjectSettings,
 ) -> Applied:
     """A backend takes over a record that a browser began: to the backend it is a creation."""
-    if external_id is not None:
-        edits = (*edits, Edit("replace", {"external_id": external_id}))
-    applied = _change(command, user, edits, records, mint, adopted=True)
-    assert applied.user is not None
-    name = f"external_id|{applied.user.external_id}"
+    edits = (*edits, Edit("replace", {"external_id": external_id}))
+    applied = _change(command, user, edits, records, mint, settings, adopted=True)
+    name = f"external_id|{external_id}"
     claimed = Identifier(identifier=name, user_id=user.id, set_by=command.author.trust)
     writes = {**applied.writes, identifier_key(command.project_id, name): claimed}
     return msgspec.structs.replace(applied, writes=writes, created=True)
@@ -310,10 +314,11 @@ def _edited(
         if reason is not None:
             ignored.append(Ignored(path, reason))
             continue
-        if FIELDS[name].kind == "bag":
-            check_bag(value, path)
         changed[name] = value
         made += operations
+    for name, value in changed.items():
+        if FIELDS[name].kind == "bag":
+            check_bag(value, f"/{name}")
     return changed, tuple(made), tuple(ignored)
 
 
@@ -405,6 +410,9 @@ def _open_session(command: UpsertUser, records: Records) -> Session | None:
     session = read(records, Key("session", command.project_id, command.session_id), Session)
     if session is None:
         raise SessionClosed
+    # A deleted user's sessions are not deleted with it: they are dead from then on.
+    if session.user_id is not None and not read(records, Key("user", command.project_id, session.user_id), User):
+        raise SessionClosed
     return session
 
 
@@ -480,14 +488,15 @@ def json_value(user: User, name: str) -> Any:
 
 
 def _builtins(value: Any) -> Any:
-    return msgspec.to_builtins(value) if isinstance(value, tuple) else value
+    return list(msgspec.to_builtins(value)) if isinstance(value, tuple) else value
 
 
 def _given_external_id(edits: Edits) -> str | None:
+    """The external_id that the edits leave, or None."""
     for edit in reversed(edits):
-        given = edit.document.get("external_id") if isinstance(edit, Edit) else None
-        if given is not None:
-            return normal(identifiers.external_id, given, "/external_id")
+        if isinstance(edit, Edit) and "external_id" in edit.document:
+            given = edit.document["external_id"]
+            return None if given is None else normal(identifiers.external_id, given, "/external_id")
     return None
 
 
@@ -500,10 +509,7 @@ def _existing(records: Records, project_id: str, user_id: str) -> User:
 
 def _named(project_id: str, external_id: str, records: Records) -> tuple[Identifier | None, User | None]:
     """The user whom `external_id` names, by its own id or by a claim, and that claim."""
-    user, claim = read_all(
-        records,
-        [Key("user", project_id, external_id), identifier_key(project_id, f"external_id|{external_id}")],
-    )
+    user, claim = read_all(records, [*keys_of_external_id(project_id, external_id)])
     if isinstance(user, User):
         return None, user
     if isinstance(claim, Identifier):
@@ -529,12 +535,16 @@ def _reads_sign_in(command: RevokeSignIn) -> tuple[Key, ...]:
 
 
 def _reads_named(command: UpsertUser) -> tuple[Key, ...]:
-    project_id = command.project_id
-    keys = (
-        Key("user", project_id, command.external_id),
-        identifier_key(project_id, f"external_id|{command.external_id}"),
-    )
-    return keys if command.session_id is None else (*keys, Key("session", project_id, command.session_id))
+    keys = keys_of_external_id(command.project_id, command.external_id)
+    if command.session_id is None:
+        return keys
+    return (*keys, Key("session", command.project_id, command.session_id))
+
+
+def _reads_external_id(command: CreateUser) -> tuple[Key, ...]:
+    given = [edit.document.get("external_id") for edit in command.edits if isinstance(edit, Edit)]
+    named = [external_id for external_id in given if isinstance(external_id, str)]
+    return keys_of_external_id(command.project_id, named[-1]) if named else ()
 
 
 def _reads_nothing(command: Command) -> tuple[Key, ...]:
@@ -549,7 +559,7 @@ Reads = Callable[[Any], tuple[Key, ...]]
 Rule = Callable[[Any, Records, Mint, ProjectSettings], Applied]
 
 _RULES: dict[type[Command], tuple[Reads, Rule]] = {
-    CreateUser: (_reads_nothing, _create),
+    CreateUser: (_reads_external_id, _create),
     UpdateUser: (_reads_user, _update),
     UpsertUser: (_reads_named, _upsert),
     DeleteUser: (_reads_user, _delete),

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from userfold.core.records import COLLECTIONS, Change, Key, Record
 from userfold.storage.codec import from_text, to_text
-from userfold.storage.port import Conflict, Fold, Read, Records, T, Write
+from userfold.storage.port import Conflict, Fold, Read, Records, T, Write, WriteFailed
+
+ATTEMPTS_MAX = 3
 
 
 class MemoryStore:
     """Keeps the text of each record, so that what comes out went through the codec as in any other store."""
 
     def __init__(self) -> None:
-        self._texts: dict[Key, str] = {}
-        self._members: dict[Key, list[Key]] = {}
+        self._committed = _Tables({}, {})
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
-        fold = make_fold()
+        for _ in range(ATTEMPTS_MAX - 1):
+            try:
+                return self._attempt(make_fold())
+            except Conflict:
+                continue
+        return self._attempt(make_fold())
+
+    def _attempt(self, fold: Fold[T]) -> T:
+        tables = self._committed.copy()
         try:
             wish = next(fold)
             while True:
                 if isinstance(wish, Read):
-                    wish = fold.send(self._read(wish.keys))
+                    wish = fold.send(tables.read(wish.keys))
                 else:
-                    self._check(wish)
-                    self._write(wish)
+                    tables.write(wish)
                     wish = fold.send(None)
         except StopIteration as stop:
-            outcome: T = stop.value
-            return outcome
+            self._committed = tables
+            return cast("T", stop.value)
         finally:
             fold.close()
 
     async def get(self, keys: Sequence[Key]) -> Records:
-        return self._read(keys)
+        return self._committed.read(keys)
 
     async def list(self, kind: str) -> Sequence[Record]:
-        return [from_text(kind, text) for key, text in self._texts.items() if key.kind == kind]
+        keys = sorted(key for key in self._committed.texts if key.kind == kind)
+        return [from_text(kind, self._committed.texts[key]) for key in keys]
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
-        changes = self._collection(Key("changes", project_id, user_id))
+        key = Key("changes", project_id, user_id)
+        changes = self._committed.collection(key)
         wanted = [c for c in changes if isinstance(c, Change) and after < c.version <= up_to]
         return wanted[:limit]
 
@@ -50,42 +61,61 @@ class MemoryStore:
     async def close(self) -> None:
         pass
 
-    def _read(self, keys: Sequence[Key]) -> Records:
-        return {key: self._collection(key) if key.kind in COLLECTIONS else self._record(key) for key in keys}
+
+class _Tables:
+    """What is stored: the text of each record, and of each collection the keys in order."""
+
+    def __init__(self, texts: dict[Key, str], members: dict[Key, list[Key]]) -> None:
+        self.texts = texts
+        self.members = members
+
+    def copy(self) -> _Tables:
+        return _Tables(dict(self.texts), {collection: list(keys) for collection, keys in self.members.items()})
+
+    def read(self, keys: Sequence[Key]) -> Records:
+        return {key: self.collection(key) if key.kind in COLLECTIONS else self._record(key) for key in keys}
 
     def _record(self, key: Key) -> Record | None:
-        text = self._texts.get(key)
+        text = self.texts.get(key)
         return None if text is None else from_text(key.kind, text)
 
-    def _collection(self, key: Key) -> tuple[Record, ...]:
-        return tuple(from_text(member.kind, self._texts[member]) for member in self._members.get(key, []))
+    def collection(self, key: Key) -> tuple[Record, ...]:
+        return tuple(from_text(member.kind, self.texts[member]) for member in self.members.get(key, []))
 
     def _check(self, write: Write) -> None:
         for key, update in write.updates.items():
-            if self._texts.get(key) != to_text(update.before):
+            if self.texts.get(key) != to_text(update.before):
                 raise Conflict(key)
         for key, record in write.removals.items():
-            if record is not None and self._texts.get(key) != to_text(record):
+            if record is not None and self.texts.get(key) != to_text(record):
                 raise Conflict(key)
         for key in write.inserts:
-            if key in self._texts and key not in write.removals:
+            if key in self.texts and key not in write.removals:
                 raise Conflict(key)
+
+    def write(self, write: Write) -> None:
+        """Raises `Conflict`, `WriteFailed`; what was written by then is the transaction's, which ends with it."""
+        self._check(write)
+        try:
+            self._write(write)
+        except (TypeError, ValueError) as error:
+            raise WriteFailed(f"{type(error).__name__}: {error}") from error
 
     def _write(self, write: Write) -> None:
         texts = {key: to_text(update.after) for key, update in write.updates.items()}
         texts |= {key: to_text(record) for key, record in write.inserts.items()}
         for key in write.removals:
-            for member in self._members.pop(key, []) if key.kind in COLLECTIONS else [key]:
-                self._texts.pop(member, None)
+            for member in self.members.pop(key, []) if key.kind in COLLECTIONS else [key]:
+                self.texts.pop(member, None)
                 self._leave(member)
         for key, record in write.inserts.items():
             collection = _collection_of(key, record)
             if collection is not None:
-                self._members.setdefault(collection, []).append(key)
-        self._texts.update(texts)
+                self.members.setdefault(collection, []).append(key)
+        self.texts.update(texts)
 
     def _leave(self, member: Key) -> None:
-        for members in self._members.values():
+        for members in self.members.values():
             if member in members:
                 members.remove(member)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from userfold.api import wire
@@ -56,8 +55,6 @@ PARAM_NAMES = {
     "disabled": "banned",
 }
 
-RETRY_AFTER_S = b"1"
-
 
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """Clerk's envelope for a refusal. `clerk_trace_id` is the request id, which the SDKs show."""
@@ -74,7 +71,4 @@ def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
         "clerk_trace_id": request_id,
     }
     # Exactly this content type: with a charset, the JavaScript SDK does not parse the body.
-    headers: wire.Headers = (wire.JSON,)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers += ((b"retry-after", RETRY_AFTER_S),)
-    return wire.Reply(status, encode(body), headers)
+    return wire.Reply(status, encode(body), (wire.JSON, *wire.refusal_headers(refusal, status)))

@@ -44,7 +44,6 @@ STATUS: dict[type[Exception], int] = {
 }
 
 PROBLEM_JSON = (b"content-type", b"application/problem+json")
-RETRY_AFTER_S = b"1"
 
 
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
@@ -61,16 +60,10 @@ def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     if isinstance(refusal, core.DomainError):
         problem |= {"path": refusal.path} if refusal.path is not None else {}
         problem |= {"hint": refusal.hint} if refusal.hint else {}
-    headers: wire.Headers = (PROBLEM_JSON,)
+    headers = (PROBLEM_JSON, *wire.refusal_headers(refusal, status))
     if isinstance(refusal, core.VersionMismatch):
         problem["current_version"] = refusal.data["current"]
         headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
     if isinstance(refusal, core.TestFailed):
         problem["current_value"] = refusal.data["current"]
-    if isinstance(refusal, wire.MethodNotAllowed):
-        headers += ((b"allow", refusal.data["allowed"].encode()),)
-    if isinstance(refusal, wire.Unauthorized):
-        headers += ((b"www-authenticate", b"Bearer"),)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers += ((b"retry-after", RETRY_AFTER_S),)
     return wire.Reply(status, encode(problem), headers)

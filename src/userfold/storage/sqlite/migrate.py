@@ -31,13 +31,12 @@ def migrate(db: apsw.Connection) -> list[int]:
     """
     known = migrations()
     newest = max(known)
+    _usable_version(db, newest)  # before anything is written: the file may be somebody else's
+    db.pragma("journal_mode", "WAL")
     db.execute("BEGIN EXCLUSIVE")
     with_rollback = True
     try:
-        found = db.pragma("user_version")
-        _refuse_foreign(db, found)
-        if found > newest:
-            raise SchemaTooNew(found=found, known=newest)
+        found = _usable_version(db, newest)
         pending = [number for number in known if number > found]
         for sql in [fresh_schema()] if found == 0 else [known[number] for number in pending]:
             db.execute(sql)
@@ -51,8 +50,13 @@ def migrate(db: apsw.Connection) -> list[int]:
             db.execute("ROLLBACK")
 
 
-def _refuse_foreign(db: apsw.Connection, version: int) -> None:
+def _usable_version(db: apsw.Connection, newest: int) -> int:
+    """The schema's version, 0 for an empty file. Raises for a database that this program must not touch."""
+    version = int(db.pragma("user_version"))
     owner = db.pragma("application_id")
     tables = db.execute("SELECT count(*) FROM sqlite_schema").get
     if owner != APPLICATION_ID and (owner or version or tables):
         raise StoreUnavailable(f"{db.filename} is an SQLite database of another program")
+    if version > newest:
+        raise SchemaTooNew(found=version, known=newest)
+    return version

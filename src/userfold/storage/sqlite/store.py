@@ -115,8 +115,6 @@ class SQLiteStore:
     def _connect(self, *, writing: bool) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         db = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
-        if writing:
-            db.pragma("journal_mode", "WAL")
         db.pragma("synchronous", self._synchronous)
         db.pragma("secure_delete", True)  # what a deleted user leaves in the pages is overwritten
         db.pragma("wal_autocheckpoint", 0)

@@ -33,6 +33,7 @@ class Checkpointer:
         self._copying = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._checkpoint(TRUNCATE)  # what a crash left behind
         self._thread = threading.Thread(target=self._work, name="userfold-checkpoint", daemon=True)
         self._thread.start()
 
@@ -62,7 +63,6 @@ class Checkpointer:
         self._db.close()
 
     def _work(self) -> None:
-        self._checkpoint(TRUNCATE)  # what a crash left behind
         idle_after = 0
         while True:
             woken = self._wake.wait(IDLE_S)
