@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from userfold.core.records import COLLECTIONS, Change, Key, Record
+from userfold.core.queries import UserQuery, matches, position
+from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import Conflict, Fold, Read, Records, T, Write, WriteFailed
 
@@ -49,6 +50,16 @@ class MemoryStore:
         keys = sorted(key for key in self._committed.texts if key.kind == kind)
         return [from_text(kind, self._committed.texts[key]) for key in keys]
 
+    async def users(self, query: UserQuery) -> Sequence[User]:
+        found = [
+            user
+            for key, text in self._committed.texts.items()
+            if key.kind == "user" and key.project_id == query.project_id
+            if isinstance(user := from_text("user", text), User) and matches(user, query)
+        ]
+        found.sort(key=lambda user: position(user, query.order), reverse=query.descending)
+        return [user for user in found if _is_after(user, query)][: query.limit]
+
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         key = Key("changes", project_id, user_id)
         changes = self._committed.collection(key)
@@ -60,6 +71,13 @@ class MemoryStore:
 
     async def close(self) -> None:
         pass
+
+
+def _is_after(user: User, query: UserQuery) -> bool:
+    if query.after is None:
+        return True
+    here = position(user, query.order)
+    return here < query.after if query.descending else here > query.after
 
 
 class _Tables:

@@ -31,6 +31,17 @@ async def create_user(service: Service, request: Request) -> Reply:
     return _user_reply(201, applied)
 
 
+async def list_users(service: Service, request: Request) -> Reply:
+    """One page of users: `external_id`, `email`, `username`, `query`; `order_by`, `limit`, `cursor`."""
+    query = wire.user_query(request)
+    users = await service.store.users(query)
+    if not users and "email" in request.query(wire.LIST_PARAMETERS):
+        # Identifiers first. Nobody has that address as one, so those who only claim it are meant.
+        query = wire.user_query(request, email_kind="contact_email")
+        users = await service.store.users(query)
+    return wire.user_page(users, query)
+
+
 async def read_user(service: Service, request: Request) -> Reply:
     """The user now, or with `?version=n` as it was then."""
     query = request.query({"version"})

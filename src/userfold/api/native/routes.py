@@ -9,7 +9,7 @@ PREFIX = "/v1"
 
 ROUTES = (
     Route("POST", "/users", handlers.create_user),
-    Route("GET", "/users", None),
+    Route("GET", "/users", handlers.list_users),
     Route("PUT", "/users/by-external-id/{external_id}", handlers.upsert_user),
     Route("GET", "/users/{id}", handlers.read_user),
     Route("PATCH", "/users/{id}", handlers.update_user),

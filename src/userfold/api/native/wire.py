@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from userfold.api.wire import HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
+from userfold.core import identifiers, queries
 from userfold.core.commands import Once
+from userfold.core.queries import UserQuery
 from userfold.core.records import Change, SignIn, User
 from userfold.core.rules import Applied
 
+LIST_PARAMETERS = ("external_id", "email", "username", "query", "order_by", "limit", "cursor")
+ORDERS = ("created_at", "updated_at")
+_NORMALISE = {
+    "external_id": identifiers.external_id,
+    "email": identifiers.email,
+    "username": identifiers.username,
+}
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
@@ -31,6 +41,54 @@ def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes,
     if applied.ignored:
         shown["ignored"] = msgspec.to_builtins(applied.ignored)
     return json_reply(status, shown, etag(user.version), *headers)
+
+
+def user_query(request: Request, *, email_kind: str = "email") -> UserQuery:
+    """What a list asks for. Names are compared in their normal form."""
+    given = request.query(LIST_PARAMETERS)
+    order_by = given.get("order_by", "created_at")
+    if order_by.removeprefix("-") not in ORDERS:
+        raise ParameterInvalid(
+            name="order_by", reason="created_at or updated_at is needed, with - before it to descend"
+        )
+    names = [name for name in ("external_id", "email", "username") if name in given]
+    if len(names) > 1:
+        raise ParameterInvalid(name=names[1], reason=f"it cannot be combined with {names[0]}")
+    kinds = {"email": email_kind}
+    wanted = tuple(queries.term(kinds.get(n, n), _normal(_NORMALISE[n], given[n], n)) for n in names)
+    return UserQuery(
+        project_id=request.project_id,
+        any_terms=wanted or None,
+        text=given.get("query") or None,
+        order="updated_at" if order_by.endswith("updated_at") else "created_at",
+        descending=order_by.startswith("-"),
+        after=_position(given["cursor"]) if "cursor" in given else None,
+        limit=positive(given.get("limit", str(PAGE_SIZE)), "limit", most=PAGE_SIZE_MAX),
+    )
+
+
+def user_page(users: Sequence[User], query: UserQuery) -> Reply:
+    """One page of users. `next_cursor` is null on the last one."""
+    cursor = None
+    if len(users) == query.limit:
+        value, id_ = queries.position(users[-1], query.order)
+        cursor = base64.urlsafe_b64encode(f"{value}|{id_}".encode()).decode().rstrip("=")
+    return json_reply(200, {"data": users, "next_cursor": cursor})
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    try:
+        value, _, id_ = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition("|")
+        return int(value), id_
+    except ValueError:
+        raise ParameterInvalid(name="cursor", reason="it is not one that a page gave") from None
+
+
+def _normal(normalise: Callable[[str], str], value: str, name: str) -> str:
+    try:
+        return normalise(value)
+    except ValueError as error:
+        raise ParameterInvalid(name=name, reason=str(error)) from None
 
 
 def history_page(changes: Sequence[Change], next_cursor: str | None) -> Reply:

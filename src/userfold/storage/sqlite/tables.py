@@ -90,12 +90,21 @@ LISTS: dict[str, str] = {
 }
 
 SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
-INSERT_USER = "INSERT INTO users (project_id, id, version, last_change_id, document) VALUES (?1, ?2, ?3, ?4, ?5)"
+INSERT_USER = (
+    "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+)
 UPDATE_USER = (
-    "UPDATE users SET version = ?3, last_change_id = ?4, document = ?5"
-    " WHERE project_id = ?1 AND id = ?2 AND version = ?6"
+    "UPDATE users SET version = ?3, last_change_id = ?4, created_at = ?5, updated_at = ?6, document = ?7"
+    " WHERE project_id = ?1 AND id = ?2 AND version = ?8"
 )
 DELETE_USER = "DELETE FROM users WHERE project_id = ?1 AND id = ?2 AND version = ?3"
+
+SELECT_USER_ROW = "SELECT rowid FROM users WHERE project_id = ?1 AND id = ?2"
+INSERT_TERM = "INSERT OR IGNORE INTO user_terms (project_id, term, user_id) VALUES (?1, ?2, ?3)"
+DELETE_TERM = "DELETE FROM user_terms WHERE project_id = ?1 AND term = ?2 AND user_id = ?3"
+INSERT_SEARCH = "INSERT INTO user_search (rowid, text) VALUES (?1, ?2)"
+DELETE_SEARCH = "DELETE FROM user_search WHERE rowid = ?1"
 
 INSERT_CHANGE = "INSERT INTO changes (project_id, id, previous_id, version, document) VALUES (?1, ?2, ?3, ?4, ?5)"
 INSERT_MARK = "INSERT INTO change_marks (project_id, user_id, version, change_id) VALUES (?1, ?2, ?3, ?4)"
