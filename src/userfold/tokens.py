@@ -1,4 +1,4 @@
-"""Sign-in tokens: a session's id and 256 random bits, of which only the SHA-256 is kept."""
+"""Credentials that Userfold makes: keys of a project and tokens of sign-ins. Of a secret one only a digest is kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hmac
 import secrets
 
 from userfold.core.ids import make_id
+from userfold.core.records import ApiKey
 
 
 def new_token(now_ms: int) -> tuple[str, str]:
@@ -28,3 +29,28 @@ def digest(token: str) -> str:
 def matches(token: str, kept: str) -> bool:
     """Whether `kept` is the digest of `token`, in a time that does not depend on how much is right."""
     return hmac.compare_digest(digest(token), kept)
+
+
+def api_key(project_id: str, token: str, name: str, now: int, *, read_only: bool = False) -> ApiKey:
+    """The record of a key. Of a secret one it keeps only the digest."""
+    publishable = token.startswith("key_")
+    return ApiKey(
+        id=make_id("ak_", now, secrets.randbits(80)),
+        project_id=project_id,
+        kind="publishable" if publishable else "secret",
+        name=name,
+        token_digest=digest(token),
+        token=token if publishable else None,
+        read_only=read_only,
+        created_at=now,
+    )
+
+
+def new_secret_key() -> str:
+    """A credential of a backend: 256 random bits."""
+    return "sk_" + secrets.token_urlsafe(32)
+
+
+def new_publishable_key() -> str:
+    """What a browser names its project by. Not a secret."""
+    return "key_" + secrets.token_hex(16)

@@ -1,9 +1,10 @@
 """What all APIs share: `Request` and `Reply`, the dispatcher made of a route table, the checks before a handler.
 
 The order of checks is the same everywhere, and part of the contract: the path (404), the method (405), the key (401),
-whether it is built (501), the size of the body (413); then the handler checks the content type (415), the JSON (400)
-and leaves everything else to the core. Nothing awaits between the last byte of a body and the engine's queue, because
-vendors' SDKs send updates in parallel and expect them to be applied in the order in which they arrive.
+what the key may do (403), whether it is built (501), the size of the body (413); then the handler checks the content
+type (415) and the JSON (400), and leaves everything else to the core. Nothing awaits between the last byte of a body
+and the engine's queue, because vendors' SDKs send updates in parallel and expect them to be applied in the order in
+which they arrive.
 """
 
 from __future__ import annotations
@@ -63,6 +64,12 @@ class Unauthorized(WireRefusal):
     """A valid secret key is needed: Authorization: Bearer sk_…"""
 
     code = "unauthorized"
+
+
+class KeyReadOnly(WireRefusal):
+    """This key may only read."""
+
+    code = "key_read_only"
 
 
 class NotBuilt(WireRefusal):
@@ -189,11 +196,15 @@ Handler = Callable[[Service, Request], Awaitable[Reply]]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One line of a route table. `{name}` in `path` takes one part of a request's path. No handler: not built."""
+    """One line of a route table. `{name}` in `path` takes one part of a request's path. No handler: not built.
+
+    `reads`: a key that may only read may call it.
+    """
 
     method: str
     path: str
     handler: Handler | None
+    reads: bool = False
 
 
 class Api:
@@ -242,6 +253,8 @@ class Api:
             raise MethodNotAllowed(allowed=", ".join(sorted(methods)))
         headers = scope["headers"]
         caller = None if self._open_to_all else await self._authenticate(headers)
+        if caller is not None and caller.key.read_only and not (route.method == "GET" or route.reads):
+            raise KeyReadOnly
         if route.handler is None:
             raise NotBuilt(what=f"{route.method} {route.path}")
         request = Request(

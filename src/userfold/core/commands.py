@@ -117,6 +117,13 @@ class CreateProject(Command, frozen=True, kw_only=True):
     keys: tuple[ApiKey, ...] = ()
 
 
+class UpdateProject(Command, frozen=True, kw_only=True):
+    """Change a project's name or settings; what is None or not named stays."""
+
+    name: str | None = None
+    settings: dict[str, Any] | None = None
+
+
 class CreateKey(Command, frozen=True, kw_only=True):
     """Add a key to a project."""
 

@@ -9,7 +9,7 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
     │   └── OperationInvalid, OperationUnknown, PathNotFound, NumberInvalid
-    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound
+    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound
     ├── IdentifierTaken, UserIdProtected, UserDeleted
     ├── VersionMismatch, TestFailed
     ├── IdempotencyKeyReused
@@ -143,6 +143,12 @@ class VersionNotFound(NotFound):
     """The user has no version {version}; the current one is {current}."""
 
     code = "version_not_found"
+
+
+class ProjectNotFound(NotFound):
+    """There is no such project."""
+
+    code = "project_not_found"
 
 
 class KeyNotFound(NotFound):

@@ -208,7 +208,7 @@ class SignIn(Record, frozen=True, kw_only=True):
 class ProjectSettings(Record, frozen=True, kw_only=True):
     """What an operator decides for a project."""
 
-    tombstone_days: int = 30  # how long a browser cannot re-create a deleted user
+    tombstone_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 30  # a browser cannot re-create a deleted user
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -231,6 +231,7 @@ class ApiKey(Record, frozen=True, kw_only=True):
     name: str
     token_digest: str  # SHA-256, hexadecimal
     token: str | None = None  # of a publishable key only
+    read_only: bool = False
     created_at: int
     revoked_at: int | None = None
     version: int = 1

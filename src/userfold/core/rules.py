@@ -42,6 +42,7 @@ from userfold.core.commands import (
     RevokeSignIns,
     SignInUser,
     StartSession,
+    UpdateProject,
     UpdateUser,
     UpsertUser,
 )
@@ -53,6 +54,7 @@ from userfold.core.errors import (
     IdempotencyKeyReused,
     KeyNotFound,
     OperationInvalid,
+    ProjectNotFound,
     SessionClosed,
     SessionNotFound,
     UserDisabled,
@@ -75,6 +77,7 @@ from userfold.core.records import (
     Identifier,
     Key,
     Operation,
+    Project,
     ProjectSettings,
     Record,
     Session,
@@ -467,6 +470,32 @@ def _create_project(command: CreateProject, records: Records, mint: Mint, settin
     return Applied(writes=writes, record=project)
 
 
+def _update_project(command: UpdateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("project", command.project_id, command.project_id)
+    before = read(records, at, Project)
+    if before is None:
+        raise ProjectNotFound
+    after = msgspec.structs.replace(
+        before,
+        name=before.name if command.name is None else normal(identifiers.external_id, command.name, "/name"),
+        settings=_changed_settings(before.settings, command.settings or {}),
+    )
+    if after == before:
+        return Applied(writes={}, record=before)
+    after = msgspec.structs.replace(after, version=before.version + 1)
+    return Applied(writes={at: after}, record=after)
+
+
+def _changed_settings(before: ProjectSettings, given: dict[str, Any]) -> ProjectSettings:
+    for name in given:
+        if name not in ProjectSettings.__struct_fields__:
+            raise FieldUnknown(path=f"/settings/{escape(name[:255])}")
+    try:
+        return msgspec.convert({**msgspec.to_builtins(before), **given}, ProjectSettings)
+    except msgspec.ValidationError as error:
+        raise FieldInvalid(path="/settings", reason=str(error)) from None
+
+
 def _create_key(command: CreateKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
     return Applied(writes={Key("api_key", command.project_id, command.key.id): command.key}, record=command.key)
 
@@ -551,6 +580,10 @@ def _reads_nothing(command: Command) -> tuple[Key, ...]:
     return ()
 
 
+def _reads_project(command: UpdateProject) -> tuple[Key, ...]:
+    return (Key("project", command.project_id, command.project_id),)
+
+
 def _reads_key(command: RevokeKey) -> tuple[Key, ...]:
     return (Key("api_key", command.project_id, command.key_id),)
 
@@ -568,6 +601,7 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     RevokeSignIn: (_reads_sign_in, _revoke_sign_in),
     RevokeSignIns: (_reads_user_and_sign_ins, _revoke_sign_ins),
     CreateProject: (_reads_nothing, _create_project),
+    UpdateProject: (_reads_project, _update_project),
     CreateKey: (_reads_nothing, _create_key),
     RevokeKey: (_reads_key, _revoke_key),
 }

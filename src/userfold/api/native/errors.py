@@ -31,6 +31,7 @@ STATUS: dict[type[Exception], int] = {
     wire.PathUnknown: 404,
     wire.MethodNotAllowed: 405,
     wire.Unauthorized: 401,
+    wire.KeyReadOnly: 403,
     wire.NotBuilt: 501,
     wire.BodyTooLarge: 413,
     wire.ContentTypeUnsupported: 415,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userfold.api.native import handlers, session_handlers
+from userfold.api.native import handlers, project_handlers, session_handlers
 from userfold.api.wire import Route
 
 PREFIX = "/v1"
@@ -22,15 +22,16 @@ ROUTES = (
     Route("GET", "/users/{id}/events", None),
     Route("PUT", "/users/{id}/image", None),
     Route("DELETE", "/users/{id}/image", None),
-    Route("POST", "/sessions/verify", session_handlers.verify_session),
+    Route("POST", "/sessions/verify", session_handlers.verify_session, reads=True),
     Route("GET", "/sessions/{id}", session_handlers.read_session),
     Route("DELETE", "/sessions/{id}", session_handlers.revoke_session),
     Route("POST", "/batch", None),
     Route("GET", "/segments", None),
     Route("POST", "/segments", None),
     Route("GET", "/attributes", None),
-    Route("GET", "/project", None),
-    Route("PATCH", "/project", None),
-    Route("GET", "/project/keys", None),
-    Route("POST", "/project/keys", None),
+    Route("GET", "/project", project_handlers.read_project),
+    Route("PATCH", "/project", project_handlers.update_project),
+    Route("GET", "/project/keys", project_handlers.list_keys),
+    Route("POST", "/project/keys", project_handlers.create_key),
+    Route("DELETE", "/project/keys/{id}", project_handlers.revoke_key),
 )

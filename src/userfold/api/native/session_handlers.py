@@ -9,6 +9,7 @@ from userfold.api.native import wire
 from userfold.api.native.handlers import SOURCE, read_user_record
 from userfold.api.wire import Reply, Request, Service, json_reply
 from userfold.core.commands import RevokeSignIn, RevokeSignIns, SignInUser
+from userfold.core.diff import escape
 from userfold.core.errors import FieldInvalid, FieldUnknown, SessionNotFound
 from userfold.core.records import Key, SignIn, User
 
@@ -103,7 +104,7 @@ def _fields(request: Request) -> dict[str, Any]:
     given = request.json_object() if request.body else {}
     for name, value in given.items():
         if name not in fields:
-            raise FieldUnknown(path=f"/{name[:64]}")
+            raise FieldUnknown(path=f"/{escape(name[:255])}")
         fields[name] = value
     lifetime = fields["expires_in_seconds"]
     if isinstance(lifetime, bool) or not isinstance(lifetime, int) or not 0 < lifetime <= LIFETIME_S_MAX:
