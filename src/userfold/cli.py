@@ -38,7 +38,8 @@ EXIT_LOCKED = 3
 
 T = TypeVar("T")
 
-out = Console(highlight=False, soft_wrap=True)
+# Never so narrow that an id is cut: people copy them into the next command.
+out = Console(highlight=False, soft_wrap=True, width=max(Console().width, 160))
 
 cli = typer.Typer(
     name="userfold",

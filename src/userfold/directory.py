@@ -17,6 +17,7 @@ from userfold.storage.port import Store
 from userfold.tokens import digest
 
 AGE_S_MAX = 1.0
+NEVER = float("-inf")
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -33,18 +34,22 @@ class Directory:
         self._store = store
         self._monotonic = monotonic
         self._callers: dict[str, Caller] = {}
-        self._stale_at = float("-inf")
+        self._stale_at = NEVER
+        self._changes = 0
         self._reading: asyncio.Task[None] | None = None
 
     async def caller(self, token: str) -> Caller | None:
         """Whose key `token` is, or None if it is nobody's, or revoked. Raises a `StoreError`."""
         if self._monotonic() >= self._stale_at:
             await self._refresh()
+            while self._stale_at == NEVER:  # something was changed while it was read
+                await self._refresh()
         return self._callers.get(digest(token))
 
     def forget(self) -> None:
         """A key or a project was changed by this process: read again before the next answer."""
-        self._stale_at = float("-inf")
+        self._stale_at = NEVER
+        self._changes += 1  # what is being read just now may be from before
 
     async def _refresh(self) -> None:
         if self._reading is None:
@@ -57,17 +62,13 @@ class Directory:
         self._reading = None
 
     async def _read(self) -> None:
-        self._stale_at = self._monotonic() + AGE_S_MAX  # before reading: what changes meanwhile is seen in a second
-        try:
-            projects = {
-                record.id: record for record in await self._store.list("project") if isinstance(record, Project)
-            }
-            keys = [record for record in await self._store.list("api_key") if isinstance(record, ApiKey)]
-        except BaseException:
-            self._stale_at = float("-inf")
-            raise
+        started, changes = self._monotonic(), self._changes
+        projects = {record.id: record for record in await self._store.list("project") if isinstance(record, Project)}
+        keys = [record for record in await self._store.list("api_key") if isinstance(record, ApiKey)]
         self._callers = {
             key.token_digest: Caller(projects[key.project_id], key)
             for key in keys
             if key.revoked_at is None and key.project_id in projects
         }
+        # Only now, so that nobody is judged by what was there before; and counted from when the reading began.
+        self._stale_at = started + AGE_S_MAX if changes == self._changes else NEVER

@@ -189,12 +189,18 @@ class Engine:
         except Exception:
             log.exception("a batch of %d failed in a way that the store does not name", len(batch))
             outcomes = [OutcomeUnknown("the store failed in an unknown way")] * len(batch)
-        for waiting, outcome in zip(batch, outcomes, strict=True):
+        for waiting, outcome in zip(batch, outcomes, strict=False):
             _answer(waiting.answer, outcome)
+        if len(outcomes) < len(batch):
+            await self._commit(batch[len(outcomes) :])
 
 
 def fold_batch(batch: Sequence[Waiting], now: int, batch_id: str, rounds_max: int) -> Fold[list[Outcome]]:
-    """One outcome per command, in order. Pure: may be run again from the start with what a store reads next time."""
+    """One outcome per command, in order. Pure: may be run again from the start with what a store reads next time.
+
+    If reading did not come to an end in `rounds_max` rounds, the outcomes are those of the commands before the one that
+    still asks: what it looks at depends on them, so they are committed first. One that stands alone is refused.
+    """
     held: dict[Key, Found] = {}
     wanted = {key for waiting in batch for key in waiting.reads}
     rounds_left = rounds_max
@@ -216,7 +222,8 @@ def fold_batch(batch: Sequence[Waiting], now: int, batch_id: str, rounds_max: in
 def _apply_all(batch: Sequence[Waiting], view: _View, now: int, *, last_round: bool) -> tuple[list[Outcome], set[Key]]:
     """Apply in order. The second part is what was not read yet: if there is any, the first is not to be used.
 
-    All commands are tried even so, because a batch that found out one key at a time would never end.
+    All commands are tried even so, because a batch that found out one key at a time would never end. In the last
+    round nothing more can be read, and the outcomes end where something would have to be.
     """
     outcomes: list[Outcome] = []
     unread: set[Key] = set()
@@ -226,8 +233,10 @@ def _apply_all(batch: Sequence[Waiting], view: _View, now: int, *, last_round: b
         except DomainError as refusal:
             outcomes.append(refusal)
         except Unread as error:
+            if last_round and outcomes:
+                break
             if last_round:
-                log.error("%s still asks for keys in the last round", type(waiting.command).__name__)
+                log.error("%s alone still asks for keys in the last round", type(waiting.command).__name__)
             else:
                 unread.update(error.keys)
             outcomes.append(CommandBroken())

@@ -12,7 +12,6 @@ from userfold.core.records import Project, ProjectSettings
 from userfold.core.trust import Author
 from userfold.engine import Engine, random_bits
 from userfold.settings import Settings
-from userfold.storage.port import Store
 from userfold.tokens import api_key, new_publishable_key, new_secret_key
 
 OPERATOR = Author(source="cli", actor="operator", trust="backend")
@@ -20,34 +19,38 @@ KEYS_FILE = "keys.env"
 
 
 class FirstKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys of a new project, readable now and never again. `made_here`: not all came from the environment."""
+    """The keys of a first project, readable now and never again. `made`: by name, those that were not given."""
 
     secret_key: str
     publishable_key: str
     product_id: str
-    made_here: bool
+    made: dict[str, str]
 
     def as_environment(self) -> str:
-        """Lines that a shell can source and `serve` understands."""
-        return (
-            f"USERFOLD_SECRET_KEY={self.secret_key}\n"
-            f"USERFOLD_PUBLISHABLE_KEY={self.publishable_key}\n"
-            f"USERFOLD_PRODUCT_ID={self.product_id}\n"
-        )
+        """Lines with what was made here, that a shell can source and `serve` understands."""
+        return "".join(f"{name}={value}\n" for name, value in self.made.items())
 
 
-async def make_first_project(engine: Engine, store: Store, settings: Settings) -> FirstKeys | None:
-    """The keys of the project that was made, or None if there is one already."""
-    if await store.list("project"):
-        return None
-    given = (settings.secret_key, settings.publishable_key, settings.product_id)
-    now = engine.now()
-    keys = FirstKeys(
-        secret_key=settings.secret_key or new_secret_key(),
-        publishable_key=settings.publishable_key or new_publishable_key(),
-        product_id=settings.product_id or make_id("prd_", now, random_bits()),
-        made_here=None in given,
+def first_keys(settings: Settings, now: int) -> FirstKeys:
+    """The keys that the settings give, and new ones for the rest."""
+    made = {}
+    if settings.secret_key is None:
+        made["USERFOLD_SECRET_KEY"] = new_secret_key()
+    if settings.publishable_key is None:
+        made["USERFOLD_PUBLISHABLE_KEY"] = new_publishable_key()
+    if settings.product_id is None:
+        made["USERFOLD_PRODUCT_ID"] = make_id("prd_", now, random_bits())
+    return FirstKeys(
+        secret_key=settings.secret_key or made["USERFOLD_SECRET_KEY"],
+        publishable_key=settings.publishable_key or made["USERFOLD_PUBLISHABLE_KEY"],
+        product_id=settings.product_id or made["USERFOLD_PRODUCT_ID"],
+        made=made,
     )
+
+
+async def make_first_project(engine: Engine, keys: FirstKeys) -> None:
+    """Make the project and its first two keys."""
+    now = engine.now()
     project_id = make_id("prj_", now, random_bits())
     project = Project(id=project_id, name="default", product_id=keys.product_id, created_at=now)
     first = (
@@ -56,7 +59,6 @@ async def make_first_project(engine: Engine, store: Store, settings: Settings) -
     )
     command = CreateProject(project_id=project_id, author=OPERATOR, project=project, keys=first)
     await engine.run(command, ProjectSettings())
-    return keys
 
 
 def write_keys_file(folder: Path, keys: FirstKeys) -> Path:

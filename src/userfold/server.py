@@ -20,7 +20,7 @@ import uvicorn
 import uvloop
 
 from userfold.app import App, build_app
-from userfold.first_start import FirstKeys, make_first_project, write_keys_file
+from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.settings import Settings
 from userfold.storage.port import Store
 from userfold.storage.sqlite.store import SQLiteStore
@@ -67,9 +67,11 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
         await store.close()
         raise
     try:
-        keys = await make_first_project(app.service.engine, store, settings)
-        if keys is not None and keys.made_here:
-            _hand_over(keys, settings.data, say)
+        if not await store.list("project"):
+            keys = first_keys(settings, app.service.engine.now())
+            if keys.made:
+                _hand_over(keys, settings.data, say)  # first: a project whose keys nobody has would be of no use
+            await make_first_project(app.service.engine, keys)
         await _warn_about_unknown_key(app, settings)
         gc.collect()
         gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
@@ -128,7 +130,11 @@ def _make_folder(folder: Path) -> None:
 def _hold(folder: Path) -> Iterator[None]:
     """Hold the data folder. The operating system lets go of the lock when the process ends, however it ends."""
     path = folder / LOCK_FILE
-    with path.open("a+") as lock:
+    try:
+        lock = path.open("a+")
+    except OSError as error:
+        raise CannotStart(f"cannot open {path}: {error.strerror}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -162,7 +168,11 @@ def _hand_over(keys: FirstKeys, folder: Path, say: TextIO) -> None:
         _print(say, "The first project was made. Keep its keys; the secret one is not shown again:\n")
         _print(say, keys.as_environment())
     else:
-        _print(say, f"The first project was made; its keys are in {write_keys_file(folder, keys)}")
+        try:
+            path = write_keys_file(folder, keys)
+        except OSError as error:
+            raise CannotStart(f"cannot write the first keys to {folder / KEYS_FILE}: {error.strerror}") from error
+        _print(say, f"The first project was made; its keys are in {path}")
 
 
 async def _warn_about_unknown_key(app: App, settings: Settings) -> None:

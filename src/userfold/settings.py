@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -78,8 +79,8 @@ def _public_url(url: str | None) -> str | None:
 
 def _prefixed(environment: Mapping[str, str], name: str, prefix: str) -> str | None:
     value = environment.get(name) or None
-    if value is not None and not (value.startswith(prefix) and value.isascii() and value.isprintable()):
-        raise SettingInvalid(f"{name} must begin with {prefix} and have no blanks or special characters")
+    if value is not None and not re.fullmatch(prefix + "[!-~]+", value):
+        raise SettingInvalid(f"{name} must begin with {prefix}, and go on without blanks or special characters")
     return value
 
 

@@ -9,6 +9,7 @@ which they arrive.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import secrets
@@ -124,7 +125,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # as it was sent
     params: Mapping[str, str]
     query_string: bytes
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Mapping[bytes, bytes]  # names in lower case; of a repeated one the last
     body: bytes
     caller: Caller | None
     id: str
@@ -231,11 +232,15 @@ class Api:
         self._check_request = check_request
         self._open_to_all = open_to_all
         self._unknown_paths: set[str] = set()
+        # Ids of requests: unlike any other process's, and counted within this one.
+        self._start = secrets.token_hex(6)
+        self._requests = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = _request_id(scope["headers"])
+        headers = dict(scope["headers"])
+        request_id = self._request_id(headers)
         try:
-            reply = await self._handle(scope, receive, request_id)
+            reply = await self._handle(scope, receive, headers, request_id)
         except (DomainError, StoreError, Busy) as refusal:
             reply = self._error_reply(refusal, request_id)
         except ClientGone:
@@ -245,13 +250,12 @@ class Api:
             reply = self._error_reply(CommandBroken(), request_id)
         await send_reply(send, reply, request_id, head=scope["method"] == "HEAD")
 
-    async def _handle(self, scope: Scope, receive: Receive, request_id: str) -> Reply:
+    async def _handle(self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], request_id: str) -> Reply:
         method = scope["method"]
         methods, params = self._find(scope)
         route = methods.get("GET" if method == "HEAD" else method)
         if route is None:
             raise MethodNotAllowed(allowed=", ".join(sorted(methods)))
-        headers = scope["headers"]
         caller = None if self._open_to_all else await self._authenticate(headers)
         if caller is not None and caller.key.read_only and not (route.method == "GET" or route.reads):
             raise KeyReadOnly
@@ -286,7 +290,14 @@ class Api:
             self._unknown_paths.add(path)
             log.info("the %s API has nothing at %r", self._name, path)
 
-    async def _authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
+        """The id that a proxy or a client gave, if it can stand in a log line as it is, else a new one."""
+        given = header(headers, b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        return f"req_{self._start}{next(self._requests):012x}"
+
+    async def _authenticate(self, headers: Mapping[bytes, bytes]) -> Caller:
         scheme, _, token = (header(headers, b"authorization") or "").partition(" ")
         caller = await self._service.directory.caller(token.strip()) if scheme.lower() == "bearer" else None
         # Missing, wrong, revoked and publishable keys are one answer: which it is helps only who has none.
@@ -343,7 +354,7 @@ class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
 
-async def read_body(receive: Receive, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
     """The whole body, up to `BODY_BYTES_MAX`. Raises `BodyTooLarge`, before reading it if its length is declared."""
     declared = header(headers, b"content-length") or ""
     if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
@@ -386,12 +397,10 @@ def json_reply(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Reply:
     return Reply(status, jsontext.encode(value), (JSON, *headers))
 
 
-def header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """The value of the first header of that name (lower case), or None."""
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return None
+def header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    """The value of the header of that name (lower case), or None."""
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def refusal_headers(refusal: Refusal, status: int) -> Headers:
@@ -416,11 +425,3 @@ def row_of(table: Mapping[type[Exception], Any], refusal: Refusal) -> Any:
 
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
-
-
-def _request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """The id that a proxy or a client gave, if it can stand in a log line as it is, else a new one."""
-    given = header(headers, b"x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given
-    return "req_" + secrets.token_hex(12)

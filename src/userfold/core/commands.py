@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,6 +25,9 @@ class Operate(msgspec.Struct, frozen=True):
 
 
 Edits = tuple[Edit | Operate, ...]
+
+# Only if the user exists and its version is one of these; "*": whatever its version is; None: no condition.
+IfMatch = tuple[int, ...] | Literal["*"] | None
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -54,11 +57,11 @@ class CreateUser(Command, frozen=True, kw_only=True):
 
 
 class UpdateUser(Command, frozen=True, kw_only=True):
-    """Change a user. `if_match`: only if its version is one of these."""
+    """Change a user."""
 
     user_id: str
     edits: Edits
-    if_match: tuple[int, ...] | None = None
+    if_match: IfMatch = None
 
 
 class UpsertUser(Command, frozen=True, kw_only=True):
@@ -70,14 +73,14 @@ class UpsertUser(Command, frozen=True, kw_only=True):
     external_id: str
     edits: Edits
     session_id: str | None = None
-    if_match: tuple[int, ...] | None = None
+    if_match: IfMatch = None
 
 
 class DeleteUser(Command, frozen=True, kw_only=True):
     """Erase a user and its history, free its identifiers, leave a tombstone."""
 
     user_id: str
-    if_match: tuple[int, ...] | None = None
+    if_match: IfMatch = None
 
 
 class StartSession(Command, frozen=True, kw_only=True):

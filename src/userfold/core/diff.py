@@ -27,10 +27,13 @@ def diff(before: Any, after: Any, path: str) -> Iterator[Operation]:
     elif after is UNSET:
         yield Operation(op="remove", path=path, old=before)
     elif isinstance(before, dict) and isinstance(after, dict):
-        for name in (*before, *(name for name in after if name not in before)):
-            one, other = before.get(name, UNSET), after.get(name, UNSET)
-            if one is not other:
+        for name, one in before.items():
+            other = after.get(name, UNSET)
+            if one is not other:  # what was not touched is shared, so most keys of a large object end here
                 yield from diff(one, other, f"{path}/{escape(name)}")
+        for name, other in after.items():
+            if name not in before:
+                yield Operation(op="add", path=f"{path}/{escape(name)}", new=other)
     elif isinstance(before, list) and isinstance(after, list):
         yield from _diff_lists(before, after, path)
     elif not same_text(before, after):

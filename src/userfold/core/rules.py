@@ -22,6 +22,7 @@ from userfold.core.claims import (
     identifier_key,
     identifiers_of,
     keys_of_external_id,
+    keys_of_tombstones,
     may_adopt,
     refuse_taken_id,
     refuse_tombstoned,
@@ -35,6 +36,7 @@ from userfold.core.commands import (
     DeleteUser,
     Edit,
     Edits,
+    IfMatch,
     Once,
     Operate,
     RevokeKey,
@@ -546,8 +548,8 @@ def _named(project_id: str, external_id: str, records: Records) -> tuple[Identif
     return None, None
 
 
-def _match_version(user: User, versions: tuple[int, ...] | None) -> None:
-    if versions is not None and user.version not in versions:
+def _match_version(user: User, versions: IfMatch) -> None:
+    if versions is not None and versions != "*" and user.version not in versions:
         raise VersionMismatch(current=user.version)
 
 
@@ -570,10 +572,14 @@ def _reads_named(command: UpsertUser) -> tuple[Key, ...]:
     return (*keys, Key("session", command.project_id, command.session_id))
 
 
-def _reads_external_id(command: CreateUser) -> tuple[Key, ...]:
-    given = [edit.document.get("external_id") for edit in command.edits if isinstance(edit, Edit)]
-    named = [external_id for external_id in given if isinstance(external_id, str)]
-    return keys_of_external_id(command.project_id, named[-1]) if named else ()
+def _reads_new(command: CreateUser) -> tuple[Key, ...]:
+    documents = [edit.document for edit in command.edits if isinstance(edit, Edit)]
+    given = [command.user_id, *(document.get("external_id") for document in documents)]
+    names = [name for name in given if isinstance(name, str)]
+    keys = [key for name in names for key in keys_of_external_id(command.project_id, name)]
+    if command.author.trust != "backend":
+        keys += [key for name in names for key in keys_of_tombstones(command.project_id, name)]
+    return tuple(keys)
 
 
 def _reads_nothing(command: Command) -> tuple[Key, ...]:
@@ -592,7 +598,7 @@ Reads = Callable[[Any], tuple[Key, ...]]
 Rule = Callable[[Any, Records, Mint, ProjectSettings], Applied]
 
 _RULES: dict[type[Command], tuple[Reads, Rule]] = {
-    CreateUser: (_reads_external_id, _create),
+    CreateUser: (_reads_new, _create),
     UpdateUser: (_reads_user, _update),
     UpsertUser: (_reads_named, _upsert),
     DeleteUser: (_reads_user, _delete),

@@ -19,6 +19,7 @@ API_VERSIONS = frozenset({"2021-02-05", "2024-10-01", "2025-03-12", "2025-04-10"
 
 # Parameters of POST /users that mean the same to us.
 _SAME = frozenset({"external_id", "first_name", "last_name", "locale", "timezone", *METADATA})
+_STATUSES = ("email_address_identification_status", "phone_number_identification_status")
 # They loosen checks that Userfold does not make, or switch on what it does anyway.
 _NO_EFFECT = frozenset(
     {
@@ -124,7 +125,7 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
         if name in _SAME:
             fields[name] = value
         elif name == "username":
-            fields[name] = value or None  # Clerk takes a blank one for none
+            fields[name] = None if value == "" else value  # Clerk takes a blank one for none
         elif name == "email_address":
             fields["email_addresses"] = _identifications(name, value, body)
         elif name == "phone_number":
@@ -135,7 +136,9 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
             fields[name] = value
         elif name == "created_at":
             created_at = _time(value, name)
-        elif name not in _NO_EFFECT and not name.endswith("_identification_status"):
+        elif name in _STATUSES:
+            _check_statuses(name, body)
+        elif name not in _NO_EFFECT:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields, created_at
 
@@ -179,6 +182,15 @@ def _verification(address: EmailAddress | PhoneNumber) -> dict[str, Any] | None:
     }
 
 
+def _check_statuses(name: str, body: dict[str, Any]) -> None:
+    values, statuses = body.get(name.removesuffix("_identification_status"), []), body[name]
+    if isinstance(values, list) and statuses is not None:
+        if not isinstance(statuses, list) or len(statuses) != len(values):
+            raise FieldInvalid(path=f"/{name}", reason="one status for each value is needed")
+        if any(status not in ("verified", "reserved") for status in statuses):
+            raise FieldInvalid(path=f"/{name}", reason="verified or reserved is needed")
+
+
 def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
     """Addresses made through the backend are verified unless their status says that they are only reserved."""
     if not isinstance(values, list):
@@ -186,10 +198,8 @@ def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
     statuses = body.get(f"{name}_identification_status")
     if statuses is None:
         statuses = ["verified"] * len(values)
-    if not isinstance(statuses, list) or len(statuses) != len(values):
-        raise FieldInvalid(path=f"/{name}_identification_status", reason="one status for each value is needed")
-    if any(status not in ("verified", "reserved") for status in statuses):
-        raise FieldInvalid(path=f"/{name}_identification_status", reason="verified or reserved is needed")
+    else:
+        _check_statuses(f"{name}_identification_status", body)
     return [{name: value, "verified": status == "verified"} for value, status in zip(values, statuses, strict=True)]
 
 

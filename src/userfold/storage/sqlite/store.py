@@ -342,8 +342,11 @@ def _translated(error: apsw.Error) -> StoreError:
 
 
 def _row(db: apsw.Connection, sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    # To the end, so that the statement is reset and its read transaction ends with it.
-    rows = list(db.execute(sql, values))
+    try:
+        # To the end, so that the statement is reset and its read transaction ends with it.
+        rows = list(db.execute(sql, values))
+    except UnicodeEncodeError:
+        return None  # a key that cannot be text is not there, and its neighbours in the batch are
     return rows[0] if rows else None
 
 

@@ -1,0 +1,92 @@
+"""Replays `captures/*.json`: requests as the vendor's SDKs sent them, and the exact answers.
+
+A capture is `{"title", "headers", "exchanges"}`. In each exchange the request is sent as it stands, with `{user_1}` in
+its path and `<secret key>` in its headers filled in. The answer is compared exactly, after ids, request ids and times
+of now were masked: `<user_1>` is the first user's id wherever it occurs, `<now>` a time during the replay. An answer
+that is a user says under `user` how it differs from `shapes/empty_user.json`; any other is under `body`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.server import InProcess
+from userfold.app import clock_ms
+
+FOLDER = Path(__file__).parent
+PUBLIC_URL = "http://userfold.test"
+CAPTURES = sorted((FOLDER / "captures").glob("*.json"))
+
+_ID = re.compile(r"(user|idn)_[0-9a-z]{26}")
+_REQUEST_ID = re.compile(r"req_[0-9a-f]{24}")
+
+
+class Mask:
+    """Replaces what differs from run to run, each id always by the same name."""
+
+    def __init__(self) -> None:
+        self.started = clock_ms()
+        self.names: dict[str, str] = {}
+
+    def __call__(self, value: Any) -> Any:
+        """`value` with its ids and the times of now masked."""
+        if isinstance(value, dict):
+            return {name: self(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        if isinstance(value, str):
+            return _REQUEST_ID.sub("<request>", _ID.sub(self._name, value))
+        if type(value) is int and self.started <= value <= clock_ms():
+            return "<now>"
+        return value
+
+    def _name(self, found: re.Match[str]) -> str:
+        kind, id_ = found[1], found[0]
+        if id_ not in self.names:
+            number = 1 + sum(name.startswith(f"<{kind}_") for name in self.names.values())
+            self.names[id_] = f"<{kind}_{number}>"
+        return self.names[id_]
+
+    def unmasked(self, text: str) -> str:
+        """`text` with the names of ids replaced by the ids."""
+        for id_, name in self.names.items():
+            text = text.replace("{" + name[1:-1] + "}", id_)
+        return text
+
+
+def shape(name: str) -> Any:
+    """A golden file."""
+    return json.loads((FOLDER / "shapes" / f"{name}.json").read_text())
+
+
+def canonical(value: Any) -> str:
+    """Text that is equal for equal JSON values, and for no others: 1, 1.0 and true differ."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def replay(capture: dict[str, Any], api: InProcess) -> None:
+    """Send all requests of a capture, and compare all answers."""
+    mask = Mask()
+    for exchange in capture["exchanges"]:
+        reply = api.send(_request(exchange["request"], capture["headers"], mask.unmasked, api.keys.secret))
+        answer = exchange["answer"]
+        wanted = shape("empty_user") | answer["user"] if "user" in answer else answer["body"]
+        assert canonical(mask(reply.json())) == canonical(wanted)
+        assert reply.status_code == answer["status"]
+        assert reply.headers["content-type"] == "application/json"
+
+
+def _request(
+    captured: dict[str, Any], headers: dict[str, str], fill_in: Callable[[str], str], secret_key: str
+) -> httpx.Request:
+    headers = {name: value.replace("<secret key>", secret_key) for name, value in headers.items()}
+    content = json.dumps(captured["body"]).encode() if "body" in captured else b""
+    if "headers_without" in captured:
+        headers = {name: value for name, value in headers.items() if name not in captured["headers_without"]}
+    return httpx.Request(captured["method"], PUBLIC_URL + fill_in(captured["path"]), headers=headers, content=content)

@@ -1,0 +1,24 @@
+"""What the API tests share: the application in this process, over each store in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server import InProcess, Keys, in_process, make_project
+from userfold.storage.port import Store
+
+
+@pytest.fixture
+def api(store: Store, runner: asyncio.Runner) -> Iterator[InProcess]:
+    """The application over a store, with one project."""
+    with in_process(runner, store) as api:
+        yield api
+
+
+@pytest.fixture
+def other(api: InProcess) -> Keys:
+    """A second project in the same store."""
+    return api.runner.run(make_project(api.app))

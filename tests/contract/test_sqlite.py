@@ -1,0 +1,927 @@
+"""What SQLite's store does besides the contract: schema, locks, threads, the log, trouble with the disk, erasure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.contract.samples import (
+    PAIRS,
+    PROJECT,
+    all_changes,
+    change,
+    change_user,
+    folding,
+    get,
+    key_of,
+    next_version,
+    put,
+    remove_user,
+    user,
+    writing,
+)
+from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
+from userfold.core.records import ProjectSettings, User
+from userfold.core.trust import Author
+from userfold.engine import Engine
+from userfold.storage.port import (
+    Fold,
+    OutcomeUnknown,
+    Read,
+    SchemaTooNew,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    Update,
+)
+from userfold.storage.sqlite import migrate, wal
+from userfold.storage.sqlite import store as sqlite_store
+from userfold.storage.sqlite.store import SQLiteStore
+
+KEY = key_of(user())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "userfold.db"
+
+
+@pytest.fixture
+def store(path: Path, runner: asyncio.Runner) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(path)
+    runner.run(store.migrate())
+    yield store
+    runner.run(store.close())
+
+
+# The schema.
+
+
+def schema(db: apsw.Connection) -> set[tuple[str, str, str, str]]:
+    """What `db` consists of, without the comments and blanks of the SQL that made it."""
+    rows = db.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
+    return {(type_, name, table, re.sub(r"--[^\n]*|\s+", " ", sql).strip()) for type_, name, table, sql in rows}
+
+
+def test_the_schema_of_a_new_file_is_the_one_that_all_migrations_together_make() -> None:
+    fresh, migrated = apsw.Connection(":memory:"), apsw.Connection(":memory:")
+    migrate.migrate(fresh)
+    for sql in migrate.migrations().values():
+        migrated.execute(sql)
+    assert schema(fresh) == schema(migrated)
+    assert fresh.pragma("user_version") == max(migrate.migrations())
+    assert fresh.pragma("application_id") == migrate.APPLICATION_ID
+
+
+def test_migrations_are_numbered_from_one_without_a_gap() -> None:
+    assert list(migrate.migrations()) == list(range(1, len(migrate.migrations()) + 1))
+
+
+def test_a_file_from_any_earlier_version_is_brought_to_the_schema_of_a_new_one() -> None:
+    fresh = apsw.Connection(":memory:")
+    migrate.migrate(fresh)
+    known = migrate.migrations()
+    for version in known:
+        old = apsw.Connection(":memory:")
+        for number in range(1, version + 1):
+            old.execute(known[number])
+        old.pragma("application_id", migrate.APPLICATION_ID)
+        old.pragma("user_version", version)
+        assert migrate.migrate(old) == [number for number in known if number > version]
+        assert schema(old) == schema(fresh)
+        assert old.pragma("user_version") == max(known)
+
+
+def test_a_file_that_is_up_to_date_needs_no_migration(path: Path, runner: asyncio.Runner) -> None:
+    async def open_and_close() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        await store.close()
+
+    runner.run(open_and_close())
+    db = apsw.Connection(str(path))
+    schema_before = schema(db)
+    assert migrate.migrate(db) == []
+    assert schema(db) == schema_before
+    db.close()
+
+
+def test_a_migration_that_this_program_adds_reaches_a_file_that_holds_users(
+    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = migrate.migrations()
+    newest = max(known) + 1
+    added = {**known, newest: "CREATE TABLE added (project_id TEXT); CREATE TABLE more (project_id TEXT);"}
+
+    async def scenario() -> None:
+        older = SQLiteStore(path)
+        await older.migrate()
+        await put(older, user(), change())
+        await older.close()
+        monkeypatch.setattr(migrate, "migrations", lambda: added)
+        newer = SQLiteStore(path)
+        await newer.migrate()
+        assert await get(newer, KEY) == user()
+        await newer.close()
+
+    runner.run(scenario())
+    db = apsw.Connection(str(path))
+    assert {"added", "more"} <= {name for _, name, _, _ in schema(db)}
+    assert db.pragma("user_version") == newest
+    db.close()
+
+
+def test_an_older_program_refuses_a_newer_file_and_does_not_touch_it(path: Path, runner: asyncio.Runner) -> None:
+    async def open_and_close() -> None:
+        store = SQLiteStore(path)
+        try:
+            await store.migrate()
+        finally:
+            await store.close()
+
+    runner.run(open_and_close())
+    newest = max(migrate.migrations())
+    db = apsw.Connection(str(path))
+    db.pragma("user_version", newest + 7)
+    db.close()
+    bytes_before = path.read_bytes()
+    with pytest.raises(SchemaTooNew, match=rf"schema {newest + 7}\b.* {newest}\b") as caught:
+        runner.run(open_and_close())
+    assert "newer Userfold" in str(caught.value)
+    assert path.read_bytes() == bytes_before
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+@pytest.mark.parametrize("sql", ["CREATE TABLE theirs (x)", "PRAGMA user_version = 1", "PRAGMA application_id = 7"])
+def test_the_database_of_another_program_is_refused_and_not_touched(
+    path: Path, runner: asyncio.Runner, mode: str, sql: str
+) -> None:
+    async def open_it() -> None:
+        store = SQLiteStore(path)
+        try:
+            await store.migrate()
+        finally:
+            await store.close()
+
+    db = apsw.Connection(str(path))
+    db.pragma("journal_mode", mode)
+    db.execute(sql)
+    db.close()
+    bytes_before = path.read_bytes()
+    with pytest.raises(StoreUnavailable, match="another program"):
+        runner.run(open_it())
+    assert path.read_bytes() == bytes_before
+
+
+def test_a_file_that_is_no_database_is_refused_and_not_touched(path: Path) -> None:
+    path.write_bytes(b"These are my notes.\n" * 1000)
+    bytes_before = path.read_bytes()
+    with pytest.raises(StoreUnavailable):
+        SQLiteStore(path)
+    assert path.read_bytes() == bytes_before
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        SQLiteStore(tmp_path / "missing" / "userfold.db")
+
+
+def test_an_empty_file_becomes_a_database(path: Path, runner: asyncio.Runner) -> None:
+    path.touch()
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        await put(store, user(), change())
+        assert await get(store, KEY) == user()
+        await store.close()
+
+    runner.run(scenario())
+
+
+def test_a_migration_interrupted_at_any_statement_leaves_no_trace(path: Path) -> None:
+    class Interrupted(Exception):
+        pass
+
+    interrupted = 0
+    finished = False
+    while not finished:
+        db = apsw.Connection(str(path))
+        left = interrupted
+
+        def interrupt(_cursor: apsw.Cursor, _sql: str, _values: object) -> bool:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                raise Interrupted
+            return True
+
+        db.exec_trace = interrupt
+        try:
+            migrate.migrate(db)
+            finished = True
+        except Interrupted:
+            db.exec_trace = None
+            assert not db.in_transaction
+            assert schema(db) == set()
+            assert db.pragma("user_version") == 0
+            assert db.pragma("application_id") == 0
+            interrupted += 1
+        db.close()
+    assert interrupted > 10
+
+
+def test_a_process_killed_before_its_migration_commits_leaves_no_trace(path: Path, runner: asyncio.Runner) -> None:
+    program = """
+import os, sys, apsw
+from userfold.storage.sqlite.migrate import migrate
+db = apsw.Connection(sys.argv[1])
+db.pragma("journal_mode", "WAL")
+def die_at_commit(cursor, sql, values):
+    if sql.startswith("COMMIT"):
+        os._exit(9)
+    return True
+db.exec_trace = die_at_commit
+migrate(db)
+"""
+    died = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=60)
+    assert died.returncode == 9
+    db = apsw.Connection(str(path))
+    assert schema(db) == set()
+    db.close()
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        await put(store, user(), change())
+        await store.close()
+
+    runner.run(scenario())
+
+
+# Locks.
+
+
+@contextlib.contextmanager
+def lock_held_by_another_process(path: Path) -> Iterator[Callable[[], None]]:
+    """Another process is in the middle of a write to the file until the function is called."""
+    program = """
+import sys, apsw
+db = apsw.Connection(sys.argv[1])
+db.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+db.execute("COMMIT")
+db.close()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        stdin = process.stdin
+
+        def release() -> None:
+            if not stdin.closed:
+                stdin.close()
+
+        yield release
+        release()
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_writer_waits_for_another_process_without_holding_up_the_loop(
+    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    monkeypatch.setattr(sqlite_store, "LOCK_WAIT_MS", 100_000)
+    turned = threading.Event()
+    turned_before_release: list[bool] = []
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        await put(store, user("before"), change("before"))
+        store._commit_ms.extend([5.0 if slow else 0.1] * sqlite_store.COMMITS_WATCHED)
+        with lock_held_by_another_process(path) as release:
+
+            def release_when_the_loop_turns() -> None:
+                turned_before_release.append(turned.wait(20))
+                release()
+
+            waiter = threading.Thread(target=release_when_the_loop_turns)
+            waiter.start()
+            writing_task = asyncio.create_task(put(store, user(), change()))
+            await asyncio.sleep(0)  # the task runs until it waits
+            reads = await get(store, KEY), await get(store, key_of(user("before")))
+            done = writing_task.done()
+            turned.set()
+            await writing_task
+            waiter.join()
+        assert turned_before_release == [True]
+        assert reads == (None, user("before"))
+        assert not done
+        assert await get(store, KEY) == user()
+        await store.close()
+
+    runner.run(scenario())
+
+
+def test_a_lock_that_is_not_let_go_is_answered_as_unavailable(
+    store: SQLiteStore, runner: asyncio.Runner, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "LOCK_WAIT_MS", 1)
+    folds = 0
+
+    def fold() -> Fold[None]:
+        nonlocal folds
+        folds += 1
+        yield writing(user(), change())
+
+    async def scenario() -> None:
+        store._commit_ms.extend([5.0] * sqlite_store.COMMITS_WATCHED)
+        with lock_held_by_another_process(path):
+            with pytest.raises(StoreUnavailable, match="another process"):
+                await store.run(fold)
+            assert folds == 0
+        assert await get(store, KEY) is None
+        await store.run(fold)
+        assert await get(store, KEY) == user()
+
+    runner.run(scenario())
+
+
+def test_two_programs_that_write_to_one_file_at_the_same_time_lose_nothing(
+    store: SQLiteStore, runner: asyncio.Runner, path: Path
+) -> None:
+    async def fill(into: SQLiteStore, name: str) -> None:
+        current = user(name)
+        await put(into, current, change(name))
+        for _ in range(40):
+            after = next_version(current)
+            await change_user(into, current, after)
+            current = after
+            await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        beside = SQLiteStore(path)
+        await beside.migrate()
+        for each in (store, beside):
+            each._commit_ms.extend([5.0] * sqlite_store.COMMITS_WATCHED)  # both in their threads, so truly at once
+        await asyncio.gather(fill(store, "one"), fill(beside, "two"))
+        for name in ("one", "two"):
+            assert [made.version for made in await all_changes(store, name)] == list(range(1, 42))
+        await beside.close()
+
+    runner.run(scenario())
+
+
+# Inline, or in the writer's thread.
+
+
+def thread_name_fold(*, wait_for: threading.Event | None = None) -> Callable[[], Fold[str]]:
+    """Writes a user and says which thread it ran in, once `wait_for` is set."""
+
+    def fold() -> Fold[str]:
+        (yield Read((KEY,)))
+        if wait_for is not None:
+            assert wait_for.wait(30), "the loop stood still while the writer's thread worked"
+        yield writing(user(), change())
+        return threading.current_thread().name
+
+    return fold
+
+
+def test_while_commits_are_fast_they_are_done_on_the_loop(store: SQLiteStore, runner: asyncio.Runner) -> None:
+    store._commit_ms.extend([5.0] * 15 + [0.1] * 17)
+    assert runner.run(store.run(thread_name_fold())) == threading.current_thread().name
+
+
+def test_while_commits_are_slow_they_are_done_in_a_thread_and_the_loop_goes_on(
+    store: SQLiteStore, runner: asyncio.Runner
+) -> None:
+    turned = threading.Event()
+
+    async def scenario() -> None:
+        store._commit_ms.extend([0.1] * 15 + [5.0] * 17)
+        running = asyncio.create_task(store.run(thread_name_fold(wait_for=turned)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert await get(store, KEY) is None  # reads do not wait for the writer
+        turned.set()
+        assert (await running).startswith("userfold-writer")
+        assert await get(store, KEY) == user()
+
+    runner.run(scenario())
+
+
+def test_commits_return_to_the_loop_when_they_are_fast_again(store: SQLiteStore, runner: asyncio.Runner) -> None:
+    """The store learns from the commits that its thread makes, too."""
+    store._commit_ms.extend([5.0] * sqlite_store.COMMITS_WATCHED)
+    for version in range(1, sqlite_store.COMMITS_WATCHED + 1):
+        runner.run(put(store, user(f"u{version}"), change(f"u{version}")))
+    assert 5.0 not in store._commit_ms
+
+
+def test_the_thread_and_the_loop_answer_alike(store: SQLiteStore, runner: asyncio.Runner) -> None:
+    async def outcome(name: str) -> tuple[object, object, object]:
+        fold = folding(Read((key_of(user(name)),)), writing(user(name), change(name)))
+        answer = await store.run(lambda: fold)
+        with pytest.raises(StoreError) as refused:
+            await store.run(lambda: folding(writing(user(name), change(name, id_=f"chg_{name}"))))
+        found: User = await get(store, key_of(user(name)))
+        return list(answer[0].values()), type(refused.value), found.version
+
+    async def scenario() -> None:
+        store._commit_ms.extend([0.1] * sqlite_store.COMMITS_WATCHED)
+        inline = await outcome("one")
+        store._commit_ms.extend([5.0] * sqlite_store.COMMITS_WATCHED)
+        assert await outcome("two") == inline
+
+    runner.run(scenario())
+
+
+# Trouble with the disk.
+
+
+def limit_pages(store: SQLiteStore, pages: int) -> None:
+    store._writer.pragma("max_page_count", pages)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_full_disk_is_answered_as_full_and_writing_works_again_when_there_is_space(
+    store: SQLiteStore, runner: asyncio.Runner, slow: bool
+) -> None:
+    big = next_version(user(), traits={"text": "x" * 60_000})
+
+    async def scenario() -> None:
+        await put(store, user(), change())
+        store._commit_ms.extend([5.0 if slow else 0.1] * sqlite_store.COMMITS_WATCHED)
+        limit_pages(store, store._writer.pragma("page_count"))
+        for _ in range(2):
+            with pytest.raises(StoreFull):
+                await change_user(store, user(), big)
+            assert await get(store, KEY) == user()
+            assert await all_changes(store, "u1") == [change()]
+        limit_pages(store, 2**30)
+        await change_user(store, user(), big)
+        assert await get(store, KEY) == big
+
+    runner.run(scenario())
+
+
+class Disk(apsw.VFS):
+    """The default file system, but for the faults that a test switches on."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "")
+        self.name = name
+        self.opening_fails = False
+        self.syncing_fails = False
+        self.reading_fails_in: threading.Thread | None = None
+        self.writes_until_full: int | None = None  # of the log
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+        if self.opening_fails:
+            raise apsw.CantOpenError
+        return File(self, name, flags)
+
+
+class File(apsw.VFSFile):
+    def __init__(self, disk: Disk, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        super().__init__("", name, flags)
+        self._disk = disk
+        self._is_log = bool(flags[0] & apsw.SQLITE_OPEN_WAL)
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+        if self._is_log and self._disk.writes_until_full is not None:
+            if self._disk.writes_until_full == 0:
+                raise apsw.FullError
+            self._disk.writes_until_full -= 1
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:  # noqa: N802
+        if self._disk.syncing_fails:
+            raise apsw.IOError
+        super().xSync(flags)
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
+        if self._disk.reading_fails_in is threading.current_thread():
+            raise apsw.IOError
+        return super().xRead(amount, offset)
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    disk = Disk(f"faulty-{os.getpid()}")
+    yield disk
+    disk.unregister()
+
+
+@pytest.fixture
+def store_on_disk(path: Path, disk: Disk, runner: asyncio.Runner) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(path, vfs=disk.name)
+    runner.run(store.migrate())
+    yield store
+    runner.run(store.close())
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_when_the_disk_fails_while_committing_nobody_is_told_that_it_was_stored(
+    store_on_disk: SQLiteStore, disk: Disk, runner: asyncio.Runner, slow: bool
+) -> None:
+    store = store_on_disk
+
+    async def scenario() -> None:
+        await put(store, user(), change())
+        store._commit_ms.extend([5.0 if slow else 0.1] * sqlite_store.COMMITS_WATCHED)
+        disk.syncing_fails = True
+        with pytest.raises(OutcomeUnknown):
+            await change_user(store, user(), next_version(user(), name="lost"))
+        disk.syncing_fails = False
+        assert await get(store, KEY) == user()
+        await change_user(store, user(), next_version(user(), name="kept"))
+        assert await get(store, KEY) == next_version(user(), name="kept")
+        assert await all_changes(store, "u1") == [change(), change(version=2)]
+
+    runner.run(scenario())
+
+
+def test_a_disk_that_is_full_at_any_write_of_a_commit_stores_nothing(
+    store_on_disk: SQLiteStore, disk: Disk, path: Path, runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    """Not even if the process dies at that moment and the file is opened again."""
+    big = next_version(user(), traits={"text": "x" * 10_000})
+
+    async def what_a_crash_leaves(number: int) -> User:
+        left = tmp_path / f"crash-{number}" / path.name
+        left.parent.mkdir()
+        for suffix in ("", "-wal"):
+            Path(f"{left}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+        store = SQLiteStore(left)
+        await store.migrate()
+        found: User = await get(store, KEY)
+        await store.close()
+        return found
+
+    async def scenario() -> int:
+        await put(store_on_disk, user(), change())
+        for writes in range(1000):
+            disk.writes_until_full = writes
+            try:
+                await change_user(store_on_disk, user(), big)
+            except StoreFull:
+                assert await what_a_crash_leaves(writes) == user()
+                assert await get(store_on_disk, KEY) == user()
+            else:
+                disk.writes_until_full = None
+                assert await what_a_crash_leaves(writes) == big
+                assert await get(store_on_disk, KEY) == big
+                return writes
+        raise AssertionError("the disk was always full")
+
+    assert runner.run(scenario()) >= 10
+
+
+def test_a_read_that_fails_on_the_loop_is_tried_in_a_thread(
+    store_on_disk: SQLiteStore, disk: Disk, runner: asyncio.Runner
+) -> None:
+    async def scenario() -> None:
+        await put(store_on_disk, user(), change())
+        assert await get(store_on_disk, key_of(user("nobody"))) is None  # the loop's connection is open now
+        await put(store_on_disk, user("u2"), change("u2"))
+        disk.reading_fails_in = threading.current_thread()
+        assert await get(store_on_disk, key_of(user("u2"))) == user("u2")
+        disk.reading_fails_in = None
+
+    runner.run(scenario())
+
+
+def test_when_no_connection_can_be_opened_reads_are_answered_as_unavailable(
+    store_on_disk: SQLiteStore, disk: Disk, runner: asyncio.Runner
+) -> None:
+    async def scenario() -> None:
+        await put(store_on_disk, user(), change())
+        disk.opening_fails = True
+        with pytest.raises(StoreUnavailable):
+            await store_on_disk.get([KEY])
+        with pytest.raises(StoreUnavailable):
+            await store_on_disk.list("project")
+        with pytest.raises(StoreUnavailable):
+            await all_changes(store_on_disk, "u1")
+        disk.opening_fails = False
+        assert await get(store_on_disk, KEY) == user()
+        assert await all_changes(store_on_disk, "u1") == [change()]
+        assert list(await store_on_disk.list("project")) == []
+
+    runner.run(scenario())
+
+
+def test_a_read_that_takes_too_long_is_given_up(
+    store: SQLiteStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep the log from being cut off."""
+    count = 3_000
+
+    async def scenario() -> None:
+        await put(store, user(version=count), *(change(version=version) for version in range(1, count + 1)))
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_store, "READ_TIME_S_MAX", -1)
+            with pytest.raises(StoreUnavailable):
+                await all_changes(store, "u1")
+        assert len(await all_changes(store, "u1")) == count
+
+    runner.run(scenario())
+
+
+def test_a_migration_that_cannot_lock_the_file_is_answered_as_unavailable(
+    store: SQLiteStore, path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "LOCK_WAIT_MS", 1)
+
+    async def scenario() -> None:
+        beside = SQLiteStore(path)
+        store._writer.execute("BEGIN IMMEDIATE")
+        try:
+            with pytest.raises(StoreUnavailable):
+                await beside.migrate()
+        finally:
+            store._writer.execute("ROLLBACK")
+            await beside.close()
+
+    runner.run(scenario())
+
+
+# The write-ahead log.
+
+PAGE_BYTES = 4096 + 24
+
+
+def log_pages(path: Path) -> int:
+    """The length of the write-ahead log's file, in pages."""
+    return Path(f"{path}-wal").stat().st_size // PAGE_BYTES
+
+
+@pytest.mark.parametrize("pages_start", [500, 10**9])
+def test_the_log_stays_under_its_cap_and_one_batch(
+    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, pages_start: int
+) -> None:
+    """With the checkpointer's thread, and where that never gets its turn."""
+    pages_cap, users, batch, updates = 2_000, 1_000, 250, 30_000
+    monkeypatch.setattr(wal, "PAGES_START", pages_start)
+    monkeypatch.setattr(wal, "PAGES_CAP", pages_cap)
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        current = [user(f"u{i}") for i in range(users)]
+        await put(store, *current, *(change(each.id) for each in current))
+        lengths = [0]  # of the log after each commit; it begins anew when all of it was copied back
+
+        def note_length(pages: int) -> None:
+            lengths.append(pages)
+            noted(pages)
+
+        assert store._checkpointer is not None
+        noted = store._checkpointer.noted
+        monkeypatch.setattr(store._checkpointer, "noted", note_length)
+        for first in range(0, updates, batch):
+            before = [current[i % users] for i in range(first, first + batch)]
+            after = [next_version(each) for each in before]
+            write = writing(
+                *(change(each.id, version=each.version) for each in after),
+                updates=[Update(old, new) for old, new in zip(before, after, strict=True)],
+            )
+            await store.run(partial(folding, Read(tuple(key_of(each) for each in before)), write))
+            for i, each in enumerate(after, first):
+                current[i % users] = each
+        growths = [now - then for then, now in pairwise(lengths) if now > then]
+        assert sum(growths) > 2 * pages_cap, "too little was written to show anything"
+        assert max(lengths) <= pages_cap + max(growths)
+        assert log_pages(path) <= pages_cap + max(growths)
+        assert dict(await store.get([key_of(each) for each in current])) == {key_of(each): each for each in current}
+        assert {each.version for each in current} == {1 + updates // users}
+        await store.close()
+
+    runner.run(scenario())
+
+
+def test_closing_cuts_the_log_off(store: SQLiteStore, path: Path, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        beside = SQLiteStore(path)  # a connection that stays open: SQLite itself removes the log with the last one
+        await beside.migrate()
+        await put(beside, user(), change())
+        assert log_pages(path) > 0
+        await beside.close()
+        assert log_pages(path) == 0
+        assert await get(store, KEY) == user()
+
+    runner.run(scenario())
+
+
+class WatchedCheckpointer(wal.Checkpointer):
+    """Says when it has copied the log back in its thread, and when it has cut it off."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.copied = threading.Event()
+        self.cut = threading.Event()
+        super().__init__(db)
+
+    def _checkpoint(self, mode: int) -> None:
+        super()._checkpoint(mode)
+        if mode == wal.TRUNCATE:
+            self.cut.set()
+        elif threading.current_thread() is not threading.main_thread():
+            self.copied.set()
+
+
+def test_an_idle_log_is_cut_off(store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wal, "IDLE_S", 0.001)
+    checkpointer = WatchedCheckpointer(store._connect(writing=True))
+    checkpointer.cut.clear()  # it also cuts off what an earlier process left
+    try:
+        store._writer.execute("CREATE TABLE filler (x)")
+        assert log_pages(path) > 0
+        checkpointer.noted(log_pages(path))
+        assert checkpointer.cut.wait(30)
+        assert log_pages(path) == 0
+    finally:
+        checkpointer.stop()
+
+
+def test_a_log_of_some_length_is_copied_back_in_the_background(
+    store: SQLiteStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "PAGES_START", 1)
+    checkpointer = WatchedCheckpointer(store._connect(writing=True))
+    try:
+        monkeypatch.setattr(store, "_checkpointer", checkpointer)
+        runner.run(put(store, user(), change()))
+        assert checkpointer.copied.wait(30)
+    finally:
+        monkeypatch.undo()
+        checkpointer.stop()
+
+
+def test_what_a_crash_left_in_the_log_is_copied_back_and_cut_off_at_the_start(
+    store: SQLiteStore, path: Path, runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    crashed = tmp_path / "crashed" / path.name
+    crashed.parent.mkdir()
+
+    async def scenario() -> None:
+        await put(store, user(), change())
+        for suffix in ("", "-wal"):
+            Path(f"{crashed}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+        assert log_pages(crashed) > 0
+        again = SQLiteStore(crashed)
+        await again.migrate()
+        assert log_pages(crashed) == 0
+        assert await get(again, KEY) == user()
+        await again.close()
+
+    runner.run(scenario())
+
+
+def test_closing_while_another_process_reads_loses_nothing(path: Path, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        reader = apsw.Connection(str(path))
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchall()
+        await put(store, user(), change())
+        await store.close()
+        reader.execute("COMMIT")
+        assert reader.execute("SELECT count(*) FROM users").get == 1
+        reader.close()
+
+    runner.run(scenario())
+
+
+def test_a_page_of_history_is_of_one_moment(
+    store: SQLiteStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user that is deleted after its last change was looked up, and before the others were, is still all there."""
+    last = user(version=200)
+    deleted = 0
+
+    def delete_in_between(_cursor: apsw.Cursor, sql: str, _values: object) -> bool:
+        nonlocal deleted
+        if "RECURSIVE" in sql and not deleted:
+            deleted += 1
+            runs = remove_user(store, last)
+            with pytest.raises(StopIteration):
+                runs.send(None)
+        return True
+
+    def open_and_watch(*, wait_ms: int) -> apsw.Connection:
+        reader = open_reader(wait_ms=wait_ms)
+        reader.exec_trace = delete_in_between
+        return reader
+
+    open_reader = store._open_reader
+    monkeypatch.setattr(store, "_open_reader", open_and_watch)
+
+    async def scenario() -> None:
+        await put(store, last, *(change(version=version) for version in range(1, 201)))
+        store._commit_ms.extend([0.1] * sqlite_store.COMMITS_WATCHED)  # the deletion does not wait for a thread
+        assert [made.version for made in await all_changes(store, "u1")] == list(range(1, 201))
+        assert deleted == 1
+        assert await all_changes(store, "u1") == []
+
+    runner.run(scenario())
+
+
+def test_a_log_that_cannot_be_copied_back_holds_up_no_commit(
+    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of another process that never ends keeps the log from being cut; commits go on all the same."""
+    monkeypatch.setattr(wal, "PAGES_START", 10)
+    monkeypatch.setattr(wal, "PAGES_CAP", 20)
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        await put(store, user(), change())
+        reader = apsw.Connection(str(path))
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchall()
+        current = user()
+        for _ in range(50):
+            after = next_version(current)
+            await change_user(store, current, after)
+            current = after
+        assert log_pages(path) > 20
+        assert reader.execute("SELECT version FROM users").fetchall() == [(1,)]
+        reader.execute("COMMIT")
+        reader.close()
+        assert [made.version for made in await all_changes(store, "u1")] == list(range(1, 52))
+        await store.close()
+
+    runner.run(scenario())
+
+
+# Erasure.
+
+
+def test_nothing_of_a_deleted_user_is_left_in_the_file(path: Path, runner: asyncio.Runner) -> None:
+    author = Author(source="native", actor="key_1", trust="backend")
+
+    def secret(number: int) -> str:
+        return f"person.{number:04d}@secret.example"
+
+    def edits(number: int) -> tuple[Edit, ...]:
+        document = {"email_addresses": [secret(number)], "traits": {"mail": secret(number), "filler": "f" * number}}
+        return (Edit("merge_patch", document),)
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        engine = Engine(store, clock_ms=lambda: 1_700_000_000_000)
+        settings = ProjectSettings()
+        made = await asyncio.gather(
+            *(
+                engine.run(CreateUser(project_id=PROJECT, author=author, edits=edits(number)), settings)
+                for number in range(400)
+            )
+        )
+        ids = [applied.user.id for applied in made if applied.user is not None]
+        for grown in (900, 10):  # documents that outgrow their page and shrink again leave copies behind
+            for number, id_ in enumerate(ids):
+                filler = Edit("merge_patch", {"traits": {"filler": "f" * (grown + number)}})
+                update = UpdateUser(project_id=PROJECT, author=author, user_id=id_, edits=(filler,))
+                await engine.run(update, settings)
+        gone = [DeleteUser(project_id=PROJECT, author=author, user_id=id_) for id_ in ids[::2]]
+        await asyncio.gather(*(engine.run(command, settings) for command in gone[:100]))
+        for command in gone[100:]:
+            await engine.run(command, settings)
+        await engine.close()
+        await store.close()
+
+    runner.run(scenario())
+    content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    left = [number for number in range(400) if secret(number).encode() in content]
+    assert left == list(range(1, 400, 2))
+
+
+def test_every_kind_of_record_has_a_table_of_its_own(store: SQLiteStore, runner: asyncio.Runner) -> None:
+    runner.run(put(store, user(), change(), *(one for one, _ in PAIRS.values())))
+    counts = {
+        name: store._writer.execute(f"SELECT count(*) FROM {name}").get  # noqa: S608
+        for type_, name, _, _ in schema(store._writer)
+        if type_ == "table" and name != "change_marks"
+    }
+    assert set(counts.values()) == {1}

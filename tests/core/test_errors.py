@@ -1,0 +1,257 @@
+"""Every refusal of the core: produced once, with its code, its data and the sentence that a caller reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.core.driver import BACKEND, BROWSER, NOW, PROJECT, SETTINGS, after, create, delete, run, update, upsert
+from userfold.core import errors
+from userfold.core.commands import Command, RevokeKey
+from userfold.core.errors import (
+    BagTooDeep,
+    BagTooLarge,
+    CommandBroken,
+    DomainError,
+    FieldFormatInvalid,
+    FieldInvalid,
+    FieldReadOnly,
+    FieldUnknown,
+    IdentifierTaken,
+    InputError,
+    JsonDuplicateKey,
+    JsonInvalid,
+    JsonTooDeep,
+    KeyNotFound,
+    NotFound,
+    SessionClosed,
+    UserDeleted,
+    UserDisabled,
+    UserIdProtected,
+    UserNotFound,
+    VersionMismatch,
+    VersionNotFound,
+)
+from userfold.core.jsontext import decode
+from userfold.core.reading import Unread, read_all
+from userfold.core.records import Key
+from userfold.core.rules import apply
+
+# Callers rely on these: a code never changes and never means something else.
+CODES: dict[type[DomainError], str] = {
+    DomainError: "refused",
+    InputError: "refused",
+    JsonInvalid: "json_invalid",
+    JsonDuplicateKey: "json_duplicate_key",
+    JsonTooDeep: "json_too_deep",
+    FieldUnknown: "field_unknown",
+    FieldReadOnly: "field_read_only",
+    FieldInvalid: "field_invalid",
+    FieldFormatInvalid: "field_format_invalid",
+    BagTooLarge: "bag_too_large",
+    BagTooDeep: "bag_too_deep",
+    NotFound: "not_found",
+    UserNotFound: "user_not_found",
+    VersionNotFound: "version_not_found",
+    KeyNotFound: "key_not_found",
+    IdentifierTaken: "identifier_taken",
+    UserIdProtected: "user_id_protected",
+    UserDeleted: "user_deleted",
+    UserDisabled: "user_disabled",
+    SessionClosed: "session_closed",
+    VersionMismatch: "version_mismatch",
+    CommandBroken: "internal_error",
+}
+
+NOT_RAISED_BY_THE_CORE: dict[type[DomainError], str] = {
+    DomainError: "the family of all refusals",
+    InputError: "the family of what is wrong whatever is stored",
+    NotFound: "the family of what is not there",
+    CommandBroken: "the engine's, for a rule that failed in a way of its own",
+    VersionNotFound: "the native API's, for a version that its history does not reach",
+}
+
+
+def reading(text: bytes) -> Callable[[], Any]:
+    return lambda: decode(text)
+
+
+def applying(command: Command, *before: Command) -> Callable[[], Any]:
+    """Apply `command` to what the commands before it left."""
+    return lambda: run(command, after(*before))
+
+
+A = create({"external_id": "a"}, user_id="user_a")
+DEEP: Any = [[]]
+for _ in range(30):
+    DEEP = [DEEP]
+
+# The refusal, its data, its message, and what produces it.
+REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]] = [
+    (
+        JsonInvalid,
+        {"reason": "it is not valid UTF-8"},
+        "The body is not valid JSON: it is not valid UTF-8.",
+        reading(b'"\xff"'),
+    ),
+    (
+        JsonDuplicateKey,
+        {"key": "it's"},
+        'An object in the body has the key "it\'s" more than once.',
+        reading(b'{"it\'s":1,"it\'s":2}'),
+    ),
+    (
+        JsonTooDeep,
+        {"levels_max": 100},
+        "The body nests more than 100 levels deep.",
+        reading(b"[" * 101 + b"]" * 101),
+    ),
+    (
+        FieldUnknown,
+        {"path": "/nick~1name"},
+        "There is no field at /nick~1name.",
+        applying(update("user_a", {"nick/name": "Ada"}), A),
+    ),
+    (
+        FieldReadOnly,
+        {"path": "/version"},
+        "The field at /version is kept by Userfold and cannot be written.",
+        applying(update("user_a", {"version": 7}), A),
+    ),
+    (
+        FieldInvalid,
+        {"path": "/disabled", "reason": "true or false is needed"},
+        "The value at /disabled is not valid: true or false is needed.",
+        applying(update("user_a", {"disabled": "yes"}), A),
+    ),
+    (
+        FieldFormatInvalid,
+        {"path": "/external_id", "reason": "an external_id has at least one character"},
+        "The value at /external_id does not have the right form: an external_id has at least one character.",
+        applying(upsert("", {})),
+    ),
+    (
+        BagTooLarge,
+        {"path": "/traits", "size": 65_545, "size_max": 65_536},
+        "/traits would be 65545 bytes of JSON; the limit is 65536.",
+        applying(update("user_a", {"traits": {"a": "x" * 65_537}}), A),
+    ),
+    (
+        BagTooDeep,
+        {"path": "/traits", "levels": 33, "levels_max": 32},
+        "/traits would nest 33 levels deep; the limit is 32.",
+        applying(update("user_a", {"traits": {"a": DEEP}}), A),
+    ),
+    (
+        UserNotFound,
+        {"user_id": "user_z"},
+        "There is no user user_z in this project.",
+        applying(update("user_z", {}), A),
+    ),
+    (
+        KeyNotFound,
+        {"key_id": "key_z"},
+        "There is no key key_z in this project.",
+        applying(RevokeKey(project_id=PROJECT, author=BACKEND, key_id="key_z")),
+    ),
+    (
+        IdentifierTaken,
+        {"path": "/external_id"},
+        "The value at /external_id already belongs to another user.",
+        applying(create({"external_id": "a"}), A),
+    ),
+    (
+        UserIdProtected,
+        {"path": "/external_id"},
+        "The external_id of this user was set by a backend; a browser cannot change it.",
+        applying(update("user_a", {"external_id": "b"}, BROWSER), A),
+    ),
+    (
+        UserDeleted,
+        {"path": "/external_id", "until": 1_752_592_000_000},
+        "A user of this name was deleted; a browser cannot create it again before 1752592000000 (ms since the epoch).",
+        applying(upsert("a", {}, BROWSER), A, delete("user_a")),
+    ),
+    (
+        UserDisabled,
+        {},
+        "The user is disabled; browsers cannot write to it.",
+        applying(update("user_a", {}, BROWSER), A, update("user_a", {"disabled": True})),
+    ),
+    (
+        SessionClosed,
+        {},
+        "The session is unknown, ended or belongs elsewhere.",
+        applying(upsert("a", {}, BROWSER, session_id="ses_z"), A),
+    ),
+    (
+        VersionMismatch,
+        {"current": 1},
+        "The user is at version 1, not at the one that the request was made for.",
+        applying(update("user_a", {}, if_match=(2,)), A),
+    ),
+]
+
+
+def core_errors() -> set[type[DomainError]]:
+    return {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, DomainError)}
+
+
+@pytest.mark.parametrize(("refusal", "data", "message", "act"), REFUSALS, ids=[row[0].__name__ for row in REFUSALS])
+def test_a_refusal_carries_its_data_and_says_it_in_a_sentence(
+    refusal: type[DomainError], data: dict[str, Any], message: str, act: Callable[[], Any]
+) -> None:
+    with pytest.raises(DomainError) as refused:
+        act()
+    error = refused.value
+    assert (type(error), error.data, str(error)) == (refusal, data, message)
+    assert error.path == data.get("path")
+    assert "{" not in str(error)
+
+
+def test_every_refusal_of_the_core_is_produced_by_a_row() -> None:
+    produced = {row[0] for row in REFUSALS}
+    assert produced | NOT_RAISED_BY_THE_CORE.keys() == core_errors()
+    assert not produced & NOT_RAISED_BY_THE_CORE.keys()
+
+
+def test_codes_are_stable_and_each_means_one_refusal() -> None:
+    assert {error: error.code for error in core_errors()} == CODES
+    raised = [code for error, code in CODES.items() if error is not InputError]
+    assert len(set(raised)) == len(raised)
+
+
+@pytest.mark.parametrize("error", CODES)
+def test_every_refusal_has_its_own_docstring_that_is_a_sentence(error: type[DomainError]) -> None:
+    assert error.__doc__ is not None
+    assert error.__doc__[-1] == "."
+    assert error.__doc__.count("\n") == 0
+    assert error.hint == "" or error.hint[-1] == "."
+
+
+def test_the_tree_at_the_head_of_the_module_shows_every_refusal() -> None:
+    assert errors.__doc__ is not None
+    assert [error.__name__ for error in core_errors() if error.__name__ not in errors.__doc__] == []
+
+
+def test_messages_whose_refusal_the_core_does_not_raise_itself() -> None:
+    assert str(VersionNotFound(version=9, current=2)) == "The user has no version 9; the current one is 2."
+    assert str(CommandBroken()).startswith("Userfold could not carry out this request")
+
+
+def test_a_refusal_without_a_place_has_no_path() -> None:
+    assert VersionMismatch(current=1).path is None
+    assert FieldInvalid(path=7, reason="").path is None
+
+
+def test_a_rule_that_lacks_a_record_asks_for_it_and_refuses_nothing() -> None:
+    with pytest.raises(Unread) as unread:
+        apply(update("user_a", {}), {}, now=NOW, entropy=0, settings=SETTINGS)
+    assert unread.value.keys == (Key("user", PROJECT, "user_a"),)
+    assert not isinstance(unread.value, DomainError)
+    known, one, two = (Key("user", PROJECT, name) for name in ("known", "one", "two"))
+    with pytest.raises(Unread) as unread:
+        read_all({known: None}, [one, known, two])
+    assert unread.value.keys == (one, two)

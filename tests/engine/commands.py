@@ -1,0 +1,188 @@
+"""Strategies for commands of few users and few names, so that they collide.
+
+Users and sessions that Userfold named itself are written `#0`, `#1` … and, the last one that was deleted, `deleted`.
+`Made` puts in the ids.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from userfold.core.commands import (
+    Command,
+    CreateKey,
+    CreateUser,
+    DeleteUser,
+    Edit,
+    RevokeKey,
+    StartSession,
+    UpdateUser,
+    UpsertUser,
+)
+from userfold.core.merge import MODES
+from userfold.core.records import ApiKey, Session
+from userfold.core.rules import Applied
+from userfold.core.trust import Author
+
+PROJECT = "prj_1"
+
+BACKEND = Author(source="native", actor="key_1", trust="backend", request_id="req_1")
+BROWSER = Author(source="milana", actor="ses_1", trust="browser")
+VERIFIED = Author(
+    source="client", actor="ses_2", trust="verified", signed=frozenset({"/public_metadata/a", "/username"})
+)
+
+
+def weighted(*choices: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """One of the strategies, each as often as its number says (`one_of` takes equal branches for one)."""
+    return st.sampled_from([choice for weight, choice in choices for _ in range(weight)]).flatmap(lambda drawn: drawn)
+
+
+authors = st.sampled_from([BACKEND, BACKEND, BROWSER, VERIFIED])
+user_ids = st.sampled_from(["#0", "#1", "#2", "#0", "#1", "#2", "#3", "u1", "deleted"])
+external_ids = st.sampled_from(["e1", "e1", "e2", "e2", "e3", "u1", "#0"])
+versions = st.none() | st.none() | st.none() | st.lists(st.integers(1, 4), max_size=2).map(tuple)
+modes = st.sampled_from(["merge_patch", "merge_patch", *sorted(MODES)])
+
+BAGS: list[dict[str, Any]] = [
+    {},
+    {"a": 1},
+    {"a": 1.0},
+    {"a": None, "b": True},
+    {"a": {"b": [1, {}]}, "c/d": "\0"},
+    {"a": {"b": None, "a": -0.0}},
+    {"b": ["x", None]},
+    {"b": ["x", "y", None], "c/d": ""},
+]
+# Single draws keep examples small: a document is a few of these.
+VALUES: dict[str, list[Any]] = {
+    "external_id": ["e1", "e2", "e3", "u1", "#0", None],
+    "name": ["Ada", "Zoë", None],
+    "username": ["ada", "Ada", "zoë", None],
+    "email_addresses": [["a@x.org"], ["A@X.org", "b@x.org"], ["c@x.org"], []],
+    "phone_numbers": [["+442079460958"], ["+44 20 7946 0958"], []],
+    "contact_email": ["a@x.org", "not an address", None],
+    "disabled": [False, True],
+    "public_metadata": BAGS,
+    "unsafe_metadata": BAGS,
+    "traits": BAGS,
+}
+FAULTY: list[tuple[str, Any]] = [
+    ("unheard_of", 1),
+    ("name", 5),
+    ("name", "x" * 256),
+    ("version", 99),
+    ("traits", None),
+    ("traits", {"a": "x" * 70_000}),
+]
+fields = weighted(
+    (19, st.sampled_from([(name, value) for name, values in VALUES.items() for value in values])),
+    (1, st.sampled_from(FAULTY)),
+)
+documents = st.lists(fields, max_size=4).map(dict)
+nameless_documents = documents.map(lambda document: {k: v for k, v in document.items() if k != "external_id"})
+
+
+def edits_of(documents: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[tuple[Edit, ...]]:
+    """One or two edits."""
+    return st.lists(st.builds(Edit, modes, documents), min_size=1, max_size=2).map(tuple)
+
+
+def _key(number: int) -> ApiKey:
+    return ApiKey(id=f"key_{number}", project_id=PROJECT, kind="secret", name="k", token_digest="ab", created_at=1)
+
+
+def of_project(make: Any, **fields: Any) -> st.SearchStrategy[Command]:
+    """Commands made by `make`."""
+    return st.builds(make, project_id=st.just(PROJECT), **fields)
+
+
+new_ids = st.sampled_from([None, None, None, "u1", "u2", "e1"])
+session_ids = st.sampled_from([None, None, None, "#0", "#0", "#1", "#2", "ses_unknown"])
+upserted = weighted((9, edits_of(nameless_documents)), (1, edits_of(documents)))
+key_ids = st.sampled_from(["key_0", "key_1", "key_2"])
+
+commands: st.SearchStrategy[Command] = weighted(
+    (4, of_project(CreateUser, author=authors, edits=edits_of(documents), user_id=new_ids)),
+    (6, of_project(UpdateUser, author=authors, edits=edits_of(documents), user_id=user_ids, if_match=versions)),
+    (
+        6,
+        of_project(
+            UpsertUser,
+            author=authors,
+            edits=upserted,
+            external_id=external_ids,
+            session_id=session_ids,
+            if_match=versions,
+        ),
+    ),
+    (2, of_project(DeleteUser, author=authors, user_id=user_ids, if_match=versions)),
+    (1, of_project(StartSession, author=authors)),
+    (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
+)
+
+
+def command_lists(max_size: int) -> st.SearchStrategy[list[Command]]:
+    """Lists of commands in which a key is made at most once: making one again is no wish that an API can have."""
+    made = [CreateKey(project_id=PROJECT, author=BACKEND, key=_key(number)) for number in range(3)]
+    one = weighted((19, commands), (1, st.sampled_from(made)))
+    short, long = st.lists(one, min_size=1, max_size=6), st.lists(one, min_size=max_size // 2, max_size=max_size)
+    return (short | long).map(_each_key_once)
+
+
+def _each_key_once(drawn: list[Command]) -> list[Command]:
+    return [command for i, command in enumerate(drawn) if not (isinstance(command, CreateKey) and command in drawn[:i])]
+
+
+class Made:
+    """The ids that commands made so far, and that later ones may name."""
+
+    def __init__(self) -> None:
+        self.users: list[str] = []
+        self.sessions: list[str] = []
+        self.deleted = "nobody"
+
+    def note(self, command: Command, applied: Applied) -> None:
+        """What a command came to."""
+        if isinstance(command, DeleteUser):
+            self.deleted = command.user_id
+            self.users = [user_id for user_id in self.users if user_id != command.user_id]
+        elif applied.created and applied.user is not None and applied.user.id not in self.users:
+            self.users.append(applied.user.id)
+        elif isinstance(applied.record, Session):
+            self.sessions.append(applied.record.id)
+
+    def resolved(self, command: Command) -> Command:
+        """`command` with the ids of what was made in place of `#0`, `#1` … and `deleted`."""
+        ids: dict[str, Any] = {}
+        for name in ("user_id", "external_id"):
+            if hasattr(command, name):
+                ids[name] = self._user(getattr(command, name))
+        if hasattr(command, "session_id"):
+            ids["session_id"] = self._session(command.session_id)
+        if hasattr(command, "edits"):
+            ids["edits"] = tuple(Edit(edit.mode, self._document(edit.document)) for edit in command.edits)
+        return msgspec.structs.replace(command, **ids)
+
+    def _user(self, name: str | None) -> str | None:
+        if name == "deleted":
+            return self.deleted
+        return _counted(name, self.users) if name is not None and name.startswith("#") and self.users else name
+
+    def _session(self, name: str | None) -> str | None:
+        if name is None or not name.startswith("#"):
+            return name
+        return _counted(name, self.sessions) if self.sessions else None
+
+    def _document(self, document: dict[str, Any]) -> dict[str, Any]:
+        if "external_id" not in document:
+            return document
+        return {**document, "external_id": self._user(document["external_id"])}
+
+
+def _counted(name: str, made: list[str]) -> str:
+    """`#5` of three is the third: they are counted in a circle."""
+    return made[int(name[1:]) % len(made)]

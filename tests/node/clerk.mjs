@@ -1,0 +1,184 @@
+// Drives the unmodified @clerk/backend against a server: node clerk.mjs BASE_URL SECRET_KEY
+// Asserts what the SDK's own objects say, and prints one line of JSON about what it made, for the tests in Python.
+
+import assert from "node:assert/strict";
+
+import { createClerkClient } from "@clerk/backend";
+import { isClerkAPIResponseError } from "@clerk/backend/errors";
+
+const [base, secretKey] = process.argv.slice(2);
+const made = {};
+
+function client(key) {
+  return createClerkClient({ secretKey: key, apiUrl: `${base}/clerk`, telemetry: { disabled: true } });
+}
+
+async function refusal(promise) {
+  const error = await promise.then(
+    () => assert.fail("the call succeeded"),
+    (error) => error,
+  );
+  assert.ok(isClerkAPIResponseError(error), String(error));
+  const { status, clerkTraceId, errors } = error;
+  assert.equal(errors.length, 1, JSON.stringify(errors));
+  const [{ code, message, longMessage, meta }] = errors;
+  assert.ok(clerkTraceId && message && longMessage);
+  return { status, code, paramName: meta?.paramName };
+}
+
+const { users } = client(secretKey);
+
+// createUser
+
+const created = await users.createUser({
+  emailAddress: ["Ada@Example.com", "a.l@example.org"],
+  phoneNumber: ["+442079460958"],
+  firstName: "Ada",
+  lastName: "Lovelace",
+  username: "Ada_L",
+  externalId: "ext-js-1",
+  skipPasswordChecks: true,
+  publicMetadata: {
+    plan: "free",
+    prefs: { theme: "light", lang: "en", nested: { keep: 1, drop: 2 } },
+    tags: ["a", "b"],
+    camelCaseKey: { innerKey: true, snake_key: 1 },
+  },
+  privateMetadata: { stripeId: "cus_1" },
+  unsafeMetadata: { step: 1, uni: "Zoë 🦊" },
+  createdAt: new Date("2024-01-02T03:04:05.678Z"),
+});
+made.id = created.id;
+assert.equal(created.firstName, "Ada");
+assert.equal(created.fullName, "Ada Lovelace");
+assert.equal(created.username, "Ada_L");
+assert.equal(created.externalId, "ext-js-1");
+assert.equal(created.createdAt, Date.UTC(2024, 0, 2, 3, 4, 5, 678));
+assert.ok(created.updatedAt > created.createdAt);
+assert.deepEqual(
+  created.emailAddresses.map((address) => [address.emailAddress, address.verification.status, address.linkedTo]),
+  [
+    ["ada@example.com", "verified", []],
+    ["a.l@example.org", "verified", []],
+  ],
+);
+assert.equal(created.primaryEmailAddress.emailAddress, "ada@example.com");
+assert.equal(created.primaryEmailAddressId, created.emailAddresses[0].id);
+assert.equal(created.primaryPhoneNumber.phoneNumber, "+442079460958");
+assert.equal(created.primaryWeb3Wallet, null);
+assert.deepEqual([created.banned, created.locked, created.hasImage, created.passwordEnabled], [false, false, false, false]);
+assert.deepEqual([created.externalAccounts, created.web3Wallets, created.enterpriseAccounts], [[], [], []]);
+assert.match(created.imageUrl, /^http:\/\//);
+assert.equal((await fetch(created.imageUrl)).headers.get("content-type"), "image/svg+xml");
+
+// getUser
+
+assert.deepEqual((await users.getUser(made.id)).raw, created.raw);
+
+// updateUserMetadata: nested objects are merged.
+
+const merged = await users.updateUserMetadata(made.id, {
+  publicMetadata: { prefs: { theme: "dark", nested: { add: 3 } }, camelCaseKey: { newKey: { deepKey: 1 } } },
+});
+assert.deepEqual(merged.publicMetadata, {
+  plan: "free",
+  prefs: { theme: "dark", lang: "en", nested: { keep: 1, drop: 2, add: 3 } },
+  tags: ["a", "b"],
+  camelCaseKey: { innerKey: true, snake_key: 1, newKey: { deepKey: 1 } },
+});
+// The three kinds are apart.
+assert.deepEqual(merged.privateMetadata, { stripeId: "cus_1" });
+assert.deepEqual(merged.unsafeMetadata, { step: 1, uni: "Zoë 🦊" });
+
+// null removes, at two depths, in one call; undefined does nothing, because JSON has no such value.
+
+const removed = await users.updateUserMetadata(made.id, {
+  publicMetadata: { plan: null, tags: undefined, prefs: { nested: { drop: null } } },
+});
+assert.deepEqual(removed.publicMetadata, {
+  prefs: { theme: "dark", lang: "en", nested: { keep: 1, add: 3 } },
+  tags: ["a", "b"],
+  camelCaseKey: { innerKey: true, snake_key: 1, newKey: { deepKey: 1 } },
+});
+
+// All kinds at once; a list is replaced whole.
+
+const all = await users.updateUserMetadata(made.id, {
+  publicMetadata: { tags: ["c"] },
+  privateMetadata: { stripeId: null, flags: { a: true } },
+  unsafeMetadata: { step: 2 },
+});
+assert.deepEqual(all.publicMetadata.tags, ["c"]);
+assert.deepEqual(all.privateMetadata, { flags: { a: true } });
+assert.deepEqual(all.unsafeMetadata, { step: 2, uni: "Zoë 🦊" });
+
+// No kind at all: the SDK sends no body.
+
+assert.deepEqual((await users.updateUserMetadata(made.id, {})).raw, all.raw);
+
+// replaceUserMetadata
+
+const replaced = await users.replaceUserMetadata(made.id, { unsafeMetadata: { fresh: { x: null } } });
+assert.deepEqual(replaced.unsafeMetadata, { fresh: { x: null } });
+assert.deepEqual(replaced.publicMetadata, all.publicMetadata);
+assert.deepEqual(replaced.privateMetadata, all.privateMetadata);
+
+// Many merges of one user at once: none is lost.
+
+await Promise.all(
+  Array.from({ length: 50 }, (_, n) => users.updateUserMetadata(made.id, { privateMetadata: { counts: { [`n${n}`]: n } } })),
+);
+const counted = await users.getUser(made.id);
+assert.equal(Object.keys(counted.privateMetadata.counts).length, 50);
+
+// What is refused.
+
+assert.deepEqual(await refusal(users.getUser("user_nobody")), {
+  status: 404,
+  code: "resource_not_found",
+  paramName: undefined,
+});
+assert.deepEqual(await refusal(users.updateUserMetadata("user_nobody", { publicMetadata: {} })), {
+  status: 404,
+  code: "resource_not_found",
+  paramName: undefined,
+});
+assert.deepEqual(await refusal(users.createUser({ emailAddress: ["ADA@example.com"] })), {
+  status: 422,
+  code: "form_identifier_exists",
+  paramName: "email_address",
+});
+assert.deepEqual(await refusal(users.createUser({ username: "ada_l" })), {
+  status: 422,
+  code: "form_identifier_exists",
+  paramName: "username",
+});
+assert.deepEqual(await refusal(users.createUser({ emailAddress: ["not an address"] })), {
+  status: 422,
+  code: "form_param_format_invalid",
+  paramName: "email_address",
+});
+assert.deepEqual(await refusal(users.updateUserMetadata(made.id, { publicMetadata: [1] })), {
+  status: 422,
+  code: "form_param_value_invalid",
+  paramName: "public_metadata",
+});
+assert.deepEqual(await refusal(users.createUser({ firstName: "Eve", password: "correct horse" })), {
+  status: 422,
+  code: "form_param_unknown",
+  paramName: "password",
+});
+assert.deepEqual(await refusal(client("sk_wrong").users.getUser(made.id)), {
+  status: 401,
+  code: "clerk_key_invalid",
+  paramName: undefined,
+});
+assert.deepEqual(await refusal(users.banUser(made.id)), {
+  status: 501,
+  code: "not_implemented",
+  paramName: undefined,
+});
+assert.deepEqual(counted.raw, (await users.getUser(made.id)).raw);
+
+made.user = counted.raw;
+console.log(JSON.stringify(made));
