@@ -41,7 +41,7 @@ def fresh_entropy() -> int:
 class Reading(NamedTuple):
     """What a command looks at, and how often it was applied to find that out."""
 
-    view: Mapping[Key, Record | None]
+    view: Records
     rounds: int
 
 
@@ -49,12 +49,12 @@ def look(
     command: Command, records: Database, *, now: int = NOW, entropy: int = 0, settings: ProjectSettings = SETTINGS
 ) -> Reading:
     """Read what `command` asks for, as the engine does: the hints first, then whatever is said to be unread."""
-    view: dict[Key, Record | None] = {key: records.get(key) for key in reads(command)}
+    view: dict[Key, Any] = {key: _found(records, key) for key in reads(command)}
     for rounds in range(1, 20):
         try:
             apply(command, view, now=now, entropy=entropy, settings=settings)
         except Unread as unread:
-            view |= {key: records.get(key) for key in unread.keys}
+            view |= {key: _found(records, key) for key in unread.keys}
         except DomainError:
             return Reading(MappingProxyType(view), rounds)
         else:
@@ -76,6 +76,12 @@ def run(
     applied = apply(command, view, now=now, entropy=entropy, settings=settings)
     write(applied, records)
     return applied
+
+
+def _found(records: Database, key: Key) -> Record | tuple[Record, ...] | None:
+    if key.kind not in COLLECTIONS:
+        return records.get(key)
+    return tuple(record for member, record in records.items() if _is_member(member, record, key))
 
 
 def write(applied: Applied, records: Database) -> None:
