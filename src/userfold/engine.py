@@ -41,6 +41,8 @@ from userfold.storage.port import (
 
 log = logging.getLogger("userfold.engine")
 
+_COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
+
 Found = Record | tuple[Record, ...] | None
 
 # An answer to a command: what it came to, or why not.
@@ -261,7 +263,15 @@ class _View(Mapping[Key, Found]):
     def __getitem__(self, key: Key) -> Found:
         if key.kind in COLLECTIONS:
             return self._members(key)
-        return self._written[key] if key in self._written else self._held[key]
+        if key in self._written:
+            return self._written[key]
+        record = self._held[key]
+        return None if self._is_removed(key, record) else record
+
+    def _is_removed(self, key: Key, record: Found) -> bool:
+        """Whether a record that was read belongs to a collection that this batch removes."""
+        collection = _COLLECTION_OF.get(key.kind)
+        return collection is not None and Key(collection, key.project_id, getattr(record, "user_id", "")) in self._written
 
     def __contains__(self, key: object) -> bool:
         return key in self._written or key in self._held
@@ -293,14 +303,19 @@ class _View(Mapping[Key, Found]):
         """What this batch meant to write into a collection goes with it."""
         for key, record in list(self._written.items()):
             if _is_member(key, record, collection):
-                del self._written[key]
+                held = self._held.get(key)
+                if isinstance(held, Record) and not _is_member(key, held, collection):
+                    self._written[key] = None  # it was another user's before
+                else:
+                    del self._written[key]
 
     def difference(self, batch_id: str) -> Write:
         """What must be written so that the store holds what the commands left: each record once, in its last state."""
         removals: dict[Key, Record | None] = {}
         updates: dict[Key, Update] = {}
         inserts: dict[Key, Record] = {}
-        stored = {**self._held, **self._stored_members()}
+        held = {key: record for key, record in self._held.items() if not self._is_removed(key, record)}
+        stored = {**held, **self._stored_members()}
         for key, after in self._written.items():
             before = stored.get(key)
             if isinstance(before, tuple):

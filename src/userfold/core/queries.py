@@ -81,7 +81,7 @@ def text(user: User) -> str:
 
 def fold(value: str) -> str:
     """`value` as searches compare it: NFC and case folded, on one line."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold()).replace("\n", " ")
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold()).replace("\n", " ").replace("\0", " ")
 
 
 def same_terms(before: User, after: User) -> bool:

@@ -98,7 +98,11 @@ class _Tables:
         return None if text is None else from_text(key.kind, text)
 
     def collection(self, key: Key) -> tuple[Record, ...]:
-        return tuple(from_text(member.kind, self.texts[member]) for member in self.members.get(key, []))
+        return tuple(from_text(member.kind, self.texts[member]) for member in self._members(key))
+
+    def _members(self, collection: Key) -> list[Key]:
+        members = self.members.get(collection, [])
+        return members if collection.kind == "changes" else sorted(members)
 
     def _check(self, write: Write) -> None:
         for key, update in write.updates.items():
@@ -107,8 +111,9 @@ class _Tables:
         for key, record in write.removals.items():
             if record is not None and self.texts.get(key) != to_text(record):
                 raise Conflict(key)
+        gone = {member for key in write.removals for member in self.members.get(key, [key])}
         for key in write.inserts:
-            if key in self.texts and key not in write.removals:
+            if key in self.texts and key not in gone:
                 raise Conflict(key)
 
     def write(self, write: Write) -> None:
@@ -126,6 +131,11 @@ class _Tables:
             for member in self.members.pop(key, []) if key.kind in COLLECTIONS else [key]:
                 self.texts.pop(member, None)
                 self._leave(member)
+        for key, update in write.updates.items():
+            left, joined = _collection_of(key, update.before), _collection_of(key, update.after)
+            if left is not None and joined is not None and left != joined:
+                self._leave(key)
+                self.members.setdefault(joined, []).append(key)
         for key, record in write.inserts.items():
             collection = _collection_of(key, record)
             if collection is not None:

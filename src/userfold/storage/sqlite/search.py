@@ -12,7 +12,7 @@ from userfold.storage.sqlite import tables
 
 Values = dict[str, Any]
 
-_BEYOND = "\U0010ffff"  # sorts after every other character
+_BEYOND = "\U0010ffff" * 256  # sorts after every other character
 
 
 def add(db: apsw.Connection, project_id: str, user: User) -> None:
@@ -26,7 +26,7 @@ def remove(db: apsw.Connection, project_id: str, user: User) -> None:
     """Undo `add` of that same version of the user. Its row must still be there."""
     rowid = _rowid(db, project_id, user)
     db.executemany(tables.DELETE_TERM, [(project_id, term, user.id) for term in terms(user)])
-    db.execute(tables.DELETE_SEARCH, (rowid,))
+    db.execute(tables.DELETE_SEARCH, (rowid, text(user)))
 
 
 def select(query: UserQuery) -> tuple[str, Values]:

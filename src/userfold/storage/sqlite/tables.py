@@ -104,7 +104,7 @@ SELECT_USER_ROW = "SELECT rowid FROM users WHERE project_id = ?1 AND id = ?2"
 INSERT_TERM = "INSERT OR IGNORE INTO user_terms (project_id, term, user_id) VALUES (?1, ?2, ?3)"
 DELETE_TERM = "DELETE FROM user_terms WHERE project_id = ?1 AND term = ?2 AND user_id = ?3"
 INSERT_SEARCH = "INSERT INTO user_search (rowid, text) VALUES (?1, ?2)"
-DELETE_SEARCH = "DELETE FROM user_search WHERE rowid = ?1"
+DELETE_SEARCH = "INSERT INTO user_search (user_search, rowid, text) VALUES ('delete', ?1, ?2)"
 
 INSERT_CHANGE = "INSERT INTO changes (project_id, id, previous_id, version, document) VALUES (?1, ?2, ?3, ?4, ?5)"
 INSERT_MARK = "INSERT INTO change_marks (project_id, user_id, version, change_id) VALUES (?1, ?2, ?3, ?4)"

@@ -24,7 +24,7 @@ CREATE TABLE user_terms (
 
 -- For any part of a value of at least three characters. The rowid is that of the user; no text is kept twice.
 CREATE VIRTUAL TABLE user_search USING fts5 (
-    text, content = '', contentless_delete = 1, tokenize = 'trigram', detail = 'full'
+    text, content = '', tokenize = 'trigram', detail = 'full'
 );
 INSERT INTO user_search (user_search, rank) VALUES ('secure-delete', 1);
 
