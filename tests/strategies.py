@@ -44,6 +44,31 @@ def _containers(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.lists(children, max_size=4) | st.dictionaries(keys, children, max_size=4)
 
 
+def pointers() -> st.SearchStrategy[str]:
+    """JSON Pointers that often lead somewhere in what `json_objects` draws, and now and then are none."""
+    escaped = keys.map(lambda key: key.replace("~", "~0").replace("/", "~1"))
+    parts = escaped | st.sampled_from(["0", "1", "-", "01", "1e0", "-1"])
+    paths = st.lists(parts, max_size=3).map(lambda drawn: "".join("/" + part for part in drawn))
+    return paths | st.sampled_from(["a", "/~", "/~2", ""])
+
+
+def operation_lists(
+    names: tuple[str, ...], paths: st.SearchStrategy[str] | None = None
+) -> st.SearchStrategy[list[Any]]:
+    """Operations of these names, mostly well formed, on whatever is there."""
+    paths = pointers() if paths is None else paths
+    operations = st.fixed_dictionaries(
+        {"op": st.sampled_from(names), "path": paths},
+        optional={
+            "from": paths,
+            "value": json_values(4),
+            "values": st.lists(json_values(3), max_size=3) | scalars,
+            "by": numbers | scalars,
+        },
+    )
+    return st.lists(operations, max_size=4)
+
+
 def json_texts() -> st.SearchStrategy[bytes]:
     """Valid JSON text as anybody might write it: with blanks and escapes, and with keys that occur twice."""
     literals = st.sampled_from(["null", "true", "false", "0", "-0", "1.50", "-2e3", "4E-2", "123456789012345678901"])

@@ -24,12 +24,13 @@ from userfold.app import clock_ms
 from userfold.core.commands import CreateKey, RevokeKey
 from userfold.core.records import ApiKey, Project, ProjectSettings
 from userfold.engine import Engine
-from userfold.first_start import OPERATOR, api_key, new_publishable_key, new_secret_key
+from userfold.first_start import OPERATOR
 from userfold.logs import set_up_logging
 from userfold.server import CannotStart, FolderInUse, open_store
 from userfold.server import serve as serve_forever
 from userfold.settings import DEFAULT_DATA, DEFAULT_HOST, DEFAULT_PORT, SettingInvalid, Settings, read_settings
 from userfold.storage.port import Store, StoreError
+from userfold.tokens import api_key, new_publishable_key, new_secret_key
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

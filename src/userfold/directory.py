@@ -7,7 +7,6 @@ within a second.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ import msgspec
 
 from userfold.core.records import ApiKey, Project
 from userfold.storage.port import Store
+from userfold.tokens import digest
 
 AGE_S_MAX = 1.0
 NEVER = float("-inf")
@@ -72,8 +72,3 @@ class Directory:
         }
         # Only now, so that nobody is judged by what was there before; and counted from when the reading began.
         self._stale_at = started + AGE_S_MAX if changes == self._changes else NEVER
-
-
-def digest(token: str) -> str:
-    """What is kept of a key: its SHA-256. Keys are long and random, so a slow hash would protect nothing more."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

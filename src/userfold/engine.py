@@ -41,6 +41,10 @@ from userfold.storage.port import (
 
 log = logging.getLogger("userfold.engine")
 
+_COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
+
+Found = Record | tuple[Record, ...] | None
+
 # An answer to a command: what it came to, or why not.
 Outcome = Applied | DomainError | StoreError
 
@@ -84,6 +88,7 @@ class Waiting(msgspec.Struct, frozen=True):
     settings: ProjectSettings
     entropy: int
     size: int
+    dry_run: bool
     answer: asyncio.Future[Applied]
 
 
@@ -113,8 +118,12 @@ class Engine:
         self._work: asyncio.Task[None] | None = None
         self._stopping = False
 
-    async def run(self, command: Command, settings: ProjectSettings, *, size: int = 0) -> Applied:
+    async def run(
+        self, command: Command, settings: ProjectSettings, *, size: int = 0, dry_run: bool = False
+    ) -> Applied:
         """What `command` came to, once it is durable. `size`: the bytes of its request, for the limits.
+
+        With `dry_run`: what it would come to now, and nothing is written.
 
         Raises a `DomainError` if it is refused, a `StoreError` if the store failed, `Overloaded`, `Stopping`. There is
         no await before the command is in the queue, so commands run in the order in which their bodies were complete.
@@ -124,7 +133,7 @@ class Engine:
         if len(self._queue) >= self._limits.queue_length_max or self._queue_bytes + size > self._limits.queue_bytes_max:
             raise Overloaded
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-        self._queue.append(Waiting(command, reads(command), settings, self._entropy(), size, answer))
+        self._queue.append(Waiting(command, reads(command), settings, self._entropy(), size, dry_run, answer))
         self._queue_bytes += size
         if self._work is None:
             # The task starts in the next turn of the loop, so all that this turn submits is in its first batch.
@@ -196,14 +205,13 @@ def fold_batch(batch: Sequence[Waiting], now: int, batch_id: str, rounds_max: in
     If reading did not come to an end in `rounds_max` rounds, the outcomes are those of the commands before the one that
     still asks: what it looks at depends on them, so they are committed first. One that stands alone is refused.
     """
-    held: dict[Key, Record | None] = {}
+    held: dict[Key, Found] = {}
     wanted = {key for waiting in batch for key in waiting.reads}
     rounds_left = rounds_max
     while True:
         missing = tuple(sorted(key for key in wanted if key not in held))
         if missing:
-            # A collection is never read by the rules; they only remove it.
-            held.update((yield Read(missing)) or {})  # type: ignore[arg-type]
+            held.update((yield Read(missing)) or {})
         rounds_left -= 1
         view = _View(held)
         outcomes, wanted = _apply_all(batch, view, now, last_round=rounds_left == 0)
@@ -241,20 +249,33 @@ def _apply_all(batch: Sequence[Waiting], view: _View, now: int, *, last_round: b
             log.exception("%s broke (request %s)", type(waiting.command).__name__, request_id)
             outcomes.append(CommandBroken())
         else:
-            view.add(applied.writes)
+            if not waiting.dry_run:
+                view.add(applied.writes)
             outcomes.append(applied)
     return outcomes, unread
 
 
-class _View(Mapping[Key, Record | None]):
+class _View(Mapping[Key, Found]):
     """The records as the commands of a batch see them: what was read, under what earlier commands wrote."""
 
-    def __init__(self, held: Mapping[Key, Record | None]) -> None:
+    def __init__(self, held: Mapping[Key, Found]) -> None:
         self._held = held
         self._written: dict[Key, Record | None] = {}
 
-    def __getitem__(self, key: Key) -> Record | None:
-        return self._written[key] if key in self._written else self._held[key]
+    def __getitem__(self, key: Key) -> Found:
+        if key.kind in COLLECTIONS:
+            return self._members(key)
+        if key in self._written:
+            return self._written[key]
+        record = self._held[key]
+        return None if self._is_removed(key, record) else record
+
+    def _is_removed(self, key: Key, record: Found) -> bool:
+        """Whether a record that was read belongs to a collection that this batch removes."""
+        collection = _COLLECTION_OF.get(key.kind)
+        return (
+            collection is not None and Key(collection, key.project_id, getattr(record, "user_id", "")) in self._written
+        )
 
     def __contains__(self, key: object) -> bool:
         return key in self._written or key in self._held
@@ -265,6 +286,16 @@ class _View(Mapping[Key, Record | None]):
     def __len__(self) -> int:
         return len({**self._held, **self._written})
 
+    def _members(self, collection: Key) -> tuple[Record, ...]:
+        """A collection: what was read of it unless it was removed, with what was changed in it and added to it."""
+        stored = () if collection in self._written else self._held[collection]
+        assert isinstance(stored, tuple)
+        kind, project_id = COLLECTIONS[collection.kind], collection.project_id
+        members: dict[Key, Record | None] = {Key(kind, project_id, _id(record)): record for record in stored}
+        members |= {key: self._written[key] for key in members if key in self._written}
+        members |= {key: record for key, record in self._written.items() if _is_member(key, record, collection)}
+        return tuple(record for record in members.values() if record is not None)
+
     def add(self, writes: Mapping[Key, Record | None]) -> None:
         """Take over what a command wrote, for the commands after it."""
         for key, record in writes.items():
@@ -273,23 +304,27 @@ class _View(Mapping[Key, Record | None]):
             self._written[key] = record
 
     def _forget_members(self, collection: Key) -> None:
-        """What this batch meant to add to a collection goes with it."""
-        kind = COLLECTIONS[collection.kind]
+        """What this batch meant to write into a collection goes with it."""
         for key, record in list(self._written.items()):
-            if (
-                key.kind == kind
-                and key.project_id == collection.project_id
-                and getattr(record, "user_id", None) == collection.id
-            ):
-                del self._written[key]
+            if _is_member(key, record, collection):
+                held = self._held.get(key)
+                if isinstance(held, Record) and not _is_member(key, held, collection):
+                    self._written[key] = None  # it was another user's before
+                else:
+                    del self._written[key]
 
     def difference(self, batch_id: str) -> Write:
         """What must be written so that the store holds what the commands left: each record once, in its last state."""
         removals: dict[Key, Record | None] = {}
         updates: dict[Key, Update] = {}
         inserts: dict[Key, Record] = {}
+        held = {key: record for key, record in self._held.items() if not self._is_removed(key, record)}
+        stored = {**held, **self._stored_members()}
         for key, after in self._written.items():
-            before = self._held.get(key)
+            before = stored.get(key)
+            if isinstance(before, tuple):
+                assert after is None, "a collection is removed, never written"
+                before = None
             if after is None:
                 removals[key] = before
             elif before is None:
@@ -297,6 +332,28 @@ class _View(Mapping[Key, Record | None]):
             else:
                 updates[key] = Update(before, after)
         return Write(batch_id=batch_id, removals=removals, updates=updates, inserts=inserts)
+
+    def _stored_members(self) -> dict[Key, Record]:
+        """The records that were read as members of a collection; one of a removed collection is no longer there."""
+        return {
+            Key(COLLECTIONS[key.kind], key.project_id, _id(record)): record
+            for key, records in self._held.items()
+            if isinstance(records, tuple) and key not in self._written
+            for record in records
+        }
+
+
+def _id(record: Record) -> str:
+    id_: str = record.id  # type: ignore[attr-defined]
+    return id_
+
+
+def _is_member(key: Key, record: Record | None, collection: Key) -> bool:
+    return (
+        key.kind == COLLECTIONS[collection.kind]
+        and key.project_id == collection.project_id
+        and getattr(record, "user_id", None) == collection.id
+    )
 
 
 def _answer(answer: asyncio.Future[Applied], outcome: Outcome) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 import msgspec
 
 from userfold.core.commands import CreateProject
 from userfold.core.ids import make_id
-from userfold.core.records import ApiKey, Project, ProjectSettings
+from userfold.core.records import Project, ProjectSettings
 from userfold.core.trust import Author
-from userfold.directory import digest
 from userfold.engine import Engine, random_bits
 from userfold.settings import Settings
+from userfold.tokens import api_key, new_publishable_key, new_secret_key
 
 OPERATOR = Author(source="cli", actor="operator", trust="backend")
 KEYS_FILE = "keys.env"
@@ -60,30 +59,6 @@ async def make_first_project(engine: Engine, keys: FirstKeys) -> None:
     )
     command = CreateProject(project_id=project_id, author=OPERATOR, project=project, keys=first)
     await engine.run(command, ProjectSettings())
-
-
-def api_key(project_id: str, token: str, name: str, now: int) -> ApiKey:
-    """The record of a key. Of a secret one it keeps only the digest."""
-    publishable = token.startswith("key_")
-    return ApiKey(
-        id=make_id("ak_", now, random_bits()),
-        project_id=project_id,
-        kind="publishable" if publishable else "secret",
-        name=name,
-        token_digest=digest(token),
-        token=token if publishable else None,
-        created_at=now,
-    )
-
-
-def new_secret_key() -> str:
-    """A credential of a backend: 256 random bits."""
-    return "sk_" + secrets.token_urlsafe(32)
-
-
-def new_publishable_key() -> str:
-    """What a browser names its project by. Not a secret."""
-    return "key_" + secrets.token_hex(16)
 
 
 def write_keys_file(folder: Path, keys: FirstKeys) -> Path:

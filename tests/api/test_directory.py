@@ -11,9 +11,9 @@ import pytest
 
 from userfold.core.records import ApiKey, Key, Project, Record
 from userfold.directory import AGE_S_MAX, Directory
-from userfold.first_start import api_key, new_secret_key
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, StoreUnavailable, Write
+from userfold.tokens import api_key, new_secret_key
 
 PROJECT = Project(id="prj_1", name="test", product_id="prd_1", created_at=1)
 

@@ -83,6 +83,7 @@ def test_a_list_shows_neither_secret_keys_nor_their_digests(server: Server) -> N
         "kind",
         "name",
         "token",
+        "read_only",
         "created_at",
         "revoked_at",
         "version",

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from userfold.core.records import (
+    COLLECTIONS,
     ApiKey,
     Bag,
     Change,
     EmailAddress,
+    Idempotency,
     Identifier,
     Key,
     Operation,
@@ -20,6 +22,7 @@ from userfold.core.records import (
     ProjectSettings,
     Record,
     Session,
+    SignIn,
     Tombstone,
     User,
 )
@@ -74,6 +77,18 @@ def change(user_id: str = "u1", *, version: int = 1, id_: str | None = None) -> 
     )
 
 
+SIGN_IN = SignIn(id="ses_1", user_id="u1", token_digest="ab", created_at=1, expires_at=9)
+ANSWER = Idempotency(
+    id="idk_1",
+    request="ab",
+    at=1,
+    user_id="u1",
+    user=user(traits={"a": 1.0}),
+    change=change(),
+    created=True,
+    ignored=(("/traits/a", "read_only"), ("/name", "owned")),
+)
+
 # {kind: (a record, the record that it gives way to)}. Users are apart, because each of their versions has a change.
 PAIRS: dict[str, tuple[Record, Record]] = {
     "identifier": (
@@ -83,6 +98,13 @@ PAIRS: dict[str, tuple[Record, Record]] = {
     "tombstone": (
         Tombstone(id="u1", user_id="u1", at=1, source="native", actor="key_1"),
         Tombstone(id="u1", user_id="u3", at=2, source="milana", actor="ses_1"),
+    ),
+    "idempotency": (ANSWER, msgspec.structs.replace(ANSWER, request="cd", at=2, user=None, change=None, created=False)),
+    "sign_in": (
+        SIGN_IN,
+        msgspec.structs.replace(
+            SIGN_IN, status="revoked", ended_at=2, ip_address="::1", user_agent="Zoë/1 \0", version=2
+        ),
     ),
     "session": (
         Session(id="ses_1", created_at=1),
@@ -108,7 +130,7 @@ def key_of(record: Record, project_id: str = PROJECT) -> Key:
     if isinstance(record, Identifier):
         return Key("identifier", project_id, record.identifier)
     kind = {Session: "session", Tombstone: "tombstone", Project: "project", ApiKey: "api_key"}
-    kind |= {User: "user", Change: "change"}
+    kind |= {User: "user", Change: "change", SignIn: "sign_in", Idempotency: "idempotency"}
     return Key(kind[type(record)], project_id, record.id)  # type: ignore[attr-defined]
 
 
@@ -162,8 +184,9 @@ async def change_user(store: Store, before: User, after: User, project_id: str =
 
 
 async def remove_user(store: Store, gone: User, project_id: str = PROJECT) -> None:
-    """Erase a user and its history."""
-    removals: dict[Key, Record | None] = {key_of(gone, project_id): gone, changes_key(gone.id, project_id): None}
+    """Erase a user and all that belongs to it."""
+    removals: dict[Key, Record | None] = {Key(kind, project_id, gone.id): None for kind in COLLECTIONS}
+    removals[key_of(gone, project_id)] = gone
     await store.run(lambda: folding(Read((key_of(gone, project_id),)), writing(removals=removals)))
 
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from tests.contract.samples import (
@@ -34,6 +35,7 @@ from tests.contract.samples import (
     writing,
 )
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
+from userfold.core.queries import UserQuery
 from userfold.core.records import ProjectSettings, User
 from userfold.core.trust import Author
 from userfold.engine import Engine
@@ -962,9 +964,43 @@ def test_nothing_of_a_deleted_user_is_left_in_the_file(path: Path, runner: async
 
 def test_every_kind_of_record_has_a_table_of_its_own(store: SQLiteStore, runner: asyncio.Runner) -> None:
     runner.run(put(store, user(), change(), *(one for one, _ in PAIRS.values())))
+    beside = ("change_marks", "user_terms", "user_search")  # indexes of what other tables hold
     counts = {
         name: store._writer.execute(f"SELECT count(*) FROM {name}").get  # noqa: S608
         for type_, name, _, _ in schema(store._writer)
-        if type_ == "table" and name != "change_marks"
+        if type_ == "table" and not name.startswith(beside)
     }
     assert set(counts.values()) == {1}
+
+
+@pytest.mark.parametrize("how", ["deleted", "renamed"])
+def test_what_a_user_was_found_by_is_nowhere_in_the_file_when_it_no_longer_is(
+    path: Path, runner: asyncio.Runner, how: str
+) -> None:
+    """Not even in parts: an index of trigrams and where they stand is as good as the text."""
+    secret = "қңҗ@ҳҷӄ.ңҗқ"
+    before = User(id="u1", name=secret, contact_email=secret, version=1)
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.migrate()
+        others = [user(f"o{number}") for number in range(50)]
+        await put(store, before, *others, *(change(one.id) for one in (before, *others)))
+        query = UserQuery(project_id=PROJECT, text=secret, limit=9)
+        assert await store.users(query) == [before]
+        if how == "renamed":
+            after = next_version(before, name="Ada", contact_email=None)
+            await change_user(store, before, after)
+            assert await store.users(msgspec.structs.replace(query, text="ada")) == [after]
+        else:
+            await remove_user(store, before)
+        assert await store.users(query) == []
+        assert await store.users(msgspec.structs.replace(query, text=secret[:2])) == []
+        await store.close()
+
+    runner.run(scenario())
+    content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert secret.encode() not in content
+    # A trigram that begins like the one before it is stored without its first characters, so pairs are looked for.
+    pairs = [first + second for first, second in pairwise(secret)]
+    assert [pair for pair in pairs if pair.encode() in content] == []

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
 
-from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, UpdateUser, UpsertUser
+from userfold.core.commands import (
+    Command,
+    CreateUser,
+    DeleteUser,
+    Edit,
+    Operate,
+    SignInUser,
+    UpdateUser,
+    UpsertUser,
+)
 from userfold.core.diff import fold
 from userfold.core.errors import DomainError
 from userfold.core.jsontext import decode, encode
-from userfold.core.reading import Unread
+from userfold.core.operations import OPERATIONS
+from userfold.core.reading import Records, Unread
 from userfold.core.records import COLLECTIONS, Change, Identifier, Key, ProjectSettings, Record, Session, User
 from userfold.core.rules import Applied, apply, reads
 from userfold.core.trust import Author
@@ -41,7 +50,7 @@ def fresh_entropy() -> int:
 class Reading(NamedTuple):
     """What a command looks at, and how often it was applied to find that out."""
 
-    view: Mapping[Key, Record | None]
+    view: Records
     rounds: int
 
 
@@ -49,12 +58,12 @@ def look(
     command: Command, records: Database, *, now: int = NOW, entropy: int = 0, settings: ProjectSettings = SETTINGS
 ) -> Reading:
     """Read what `command` asks for, as the engine does: the hints first, then whatever is said to be unread."""
-    view: dict[Key, Record | None] = {key: records.get(key) for key in reads(command)}
+    view: dict[Key, Any] = {key: _found(records, key) for key in reads(command)}
     for rounds in range(1, 20):
         try:
             apply(command, view, now=now, entropy=entropy, settings=settings)
         except Unread as unread:
-            view |= {key: records.get(key) for key in unread.keys}
+            view |= {key: _found(records, key) for key in unread.keys}
         except DomainError:
             return Reading(MappingProxyType(view), rounds)
         else:
@@ -76,6 +85,12 @@ def run(
     applied = apply(command, view, now=now, entropy=entropy, settings=settings)
     write(applied, records)
     return applied
+
+
+def _found(records: Database, key: Key) -> Record | tuple[Record, ...] | None:
+    if key.kind not in COLLECTIONS:
+        return records.get(key)
+    return tuple(record for member, record in records.items() if _is_member(member, record, key))
 
 
 def write(applied: Applied, records: Database) -> None:
@@ -115,6 +130,31 @@ def update(
 ) -> UpdateUser:
     user_id = user if isinstance(user, str) else user.id
     return UpdateUser(project_id=PROJECT, author=by, user_id=user_id, edits=(Edit(mode, document),), **more)
+
+
+def operate(
+    user: User | str,
+    operations: Any,
+    by: Author = BACKEND,
+    *,
+    allowed: tuple[str, ...] = tuple(OPERATIONS),
+    **more: Any,
+) -> UpdateUser:
+    user_id = user if isinstance(user, str) else user.id
+    edits = (Operate(operations, allowed),)
+    return UpdateUser(project_id=PROJECT, author=by, user_id=user_id, edits=edits, **more)
+
+
+def sign_in(user_id: str, session_id: str = "ses_1", *, lifetime_ms: int = DAY_MS, **more: Any) -> SignInUser:
+    return SignInUser(
+        project_id=PROJECT,
+        author=BACKEND,
+        user_id=user_id,
+        session_id=session_id,
+        token_digest=f"digest of {session_id}",
+        lifetime_ms=lifetime_ms,
+        **more,
+    )
 
 
 def upsert(

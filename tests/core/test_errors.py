@@ -7,9 +7,23 @@ from typing import Any
 
 import pytest
 
-from tests.core.driver import BACKEND, BROWSER, NOW, PROJECT, SETTINGS, after, create, delete, run, update, upsert
+from tests.core.driver import (
+    BACKEND,
+    BROWSER,
+    NOW,
+    PROJECT,
+    SETTINGS,
+    after,
+    create,
+    delete,
+    operate,
+    run,
+    sign_in,
+    update,
+    upsert,
+)
 from userfold.core import errors
-from userfold.core.commands import Command, RevokeKey
+from userfold.core.commands import Command, Once, RevokeKey, RevokeSignIn, UpdateProject
 from userfold.core.errors import (
     BagTooDeep,
     BagTooLarge,
@@ -19,6 +33,7 @@ from userfold.core.errors import (
     FieldInvalid,
     FieldReadOnly,
     FieldUnknown,
+    IdempotencyKeyReused,
     IdentifierTaken,
     InputError,
     JsonDuplicateKey,
@@ -26,10 +41,17 @@ from userfold.core.errors import (
     JsonTooDeep,
     KeyNotFound,
     NotFound,
+    NumberInvalid,
+    OperationInvalid,
+    OperationUnknown,
+    PathNotFound,
+    ProjectNotFound,
     SessionClosed,
+    SessionNotFound,
     UserDeleted,
     UserDisabled,
     UserIdProtected,
+    UserLocked,
     UserNotFound,
     VersionMismatch,
     VersionNotFound,
@@ -52,16 +74,26 @@ CODES: dict[type[DomainError], str] = {
     FieldFormatInvalid: "field_format_invalid",
     BagTooLarge: "bag_too_large",
     BagTooDeep: "bag_too_deep",
+    OperationInvalid: "operation_invalid",
+    OperationUnknown: "operation_unknown",
+    PathNotFound: "path_not_found",
+    NumberInvalid: "number_invalid",
     NotFound: "not_found",
     UserNotFound: "user_not_found",
     VersionNotFound: "version_not_found",
+    ProjectNotFound: "project_not_found",
     KeyNotFound: "key_not_found",
+    SessionNotFound: "session_not_found",
     IdentifierTaken: "identifier_taken",
     UserIdProtected: "user_id_protected",
     UserDeleted: "user_deleted",
     UserDisabled: "user_disabled",
+    UserLocked: "user_locked",
     SessionClosed: "session_closed",
     VersionMismatch: "version_mismatch",
+    # By its module's name, because pytest would collect a class that is called Test….
+    errors.TestFailed: "test_failed",
+    IdempotencyKeyReused: "idempotency_key_reused",
     CommandBroken: "internal_error",
 }
 
@@ -145,10 +177,52 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         applying(update("user_a", {"traits": {"a": DEEP}}), A),
     ),
     (
+        OperationInvalid,
+        {"path": "/0", "reason": "value is missing"},
+        "The operation at /0 cannot be carried out: value is missing.",
+        applying(operate("user_a", [{"op": "set", "path": "/name"}]), A),
+    ),
+    (
+        OperationUnknown,
+        {"path": "/0/op", "known": "add, test"},
+        "There is no such operation as the one at /0/op; there are: add, test.",
+        applying(operate("user_a", [{"op": "set", "path": "/name"}], allowed=("add", "test")), A),
+    ),
+    (
+        PathNotFound,
+        {"path": "/traits/a~1b"},
+        "The user has nothing at /traits/a~1b.",
+        applying(operate("user_a", [{"op": "remove", "path": "/traits/a~1b"}]), A),
+    ),
+    (
+        NumberInvalid,
+        {"path": "/traits", "reason": "a number is needed"},
+        "The number at /traits cannot be computed: a number is needed.",
+        applying(operate("user_a", [{"op": "increment", "path": "/traits"}]), A),
+    ),
+    (
+        errors.TestFailed,
+        {"path": "/external_id", "current": "a"},
+        "The value at /external_id is not the one that the request expects.",
+        applying(operate("user_a", [{"op": "test", "path": "/external_id", "value": "b"}]), A),
+    ),
+    (
         UserNotFound,
         {"user_id": "user_z"},
         "There is no user user_z in this project.",
         applying(update("user_z", {}), A),
+    ),
+    (
+        SessionNotFound,
+        {"session_id": "ses_z"},
+        "There is no session ses_z in this project.",
+        applying(RevokeSignIn(project_id=PROJECT, author=BACKEND, session_id="ses_z")),
+    ),
+    (
+        ProjectNotFound,
+        {},
+        "There is no such project.",
+        applying(UpdateProject(project_id=PROJECT, author=BACKEND, name="Shop")),
     ),
     (
         KeyNotFound,
@@ -177,8 +251,14 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
     (
         UserDisabled,
         {},
-        "The user is disabled; browsers cannot write to it.",
+        "The user is disabled: browsers cannot write to it, and it cannot sign in.",
         applying(update("user_a", {}, BROWSER), A, update("user_a", {"disabled": True})),
+    ),
+    (
+        UserLocked,
+        {},
+        "The user is locked and cannot sign in.",
+        applying(sign_in("user_a"), A, update("user_a", {"locked": True})),
     ),
     (
         SessionClosed,
@@ -191,6 +271,12 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"current": 1},
         "The user is at version 1, not at the one that the request was made for.",
         applying(update("user_a", {}, if_match=(2,)), A),
+    ),
+    (
+        IdempotencyKeyReused,
+        {},
+        "This Idempotency-Key was used for another request.",
+        applying(update("user_a", {}, once=Once("k", "2")), A, update("user_a", {}, once=Once("k", "1"))),
     ),
 ]
 

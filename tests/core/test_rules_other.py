@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+import pytest
 
 from tests.core.driver import BACKEND, BROWSER, NOW, PROJECT, Database, after, refusal, run
-from userfold.core.commands import CreateKey, CreateProject, RevokeKey, StartSession
+from userfold.core.commands import CreateKey, CreateProject, RevokeKey, StartSession, UpdateProject
 from userfold.core.ids import make_id
-from userfold.core.records import ApiKey, Key, Project, Session
+from userfold.core.records import ApiKey, Key, Project, ProjectSettings, Session
 
 PROJECT_1 = Project(id=PROJECT, name="Shop", product_id="prd_" + "0" * 26, created_at=NOW)
 KEY = ApiKey(id="key_1", project_id=PROJECT, kind="secret", name="server", token_digest="00" * 32, created_at=NOW)
@@ -65,3 +68,78 @@ def test_a_key_that_is_unknown_or_of_another_project_cannot_be_revoked() -> None
     for command in (revoke("key_9"), revoke("key_1", "prj_2")):
         refused = refusal(command, records)
         assert (refused.code, refused.data) == ("key_not_found", {"key_id": command.key_id})
+
+
+def change(project_id: str = PROJECT, **values: Any) -> UpdateProject:
+    return UpdateProject(project_id=project_id, author=BACKEND, **values)
+
+
+def shop() -> Database:
+    return after(CreateProject(project_id=PROJECT, author=BACKEND, project=PROJECT_1))
+
+
+CHANGED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"name": "Store"}, {"name": "Store"}),
+    ({"settings": {"tombstone_days": 0}}, {"settings": ProjectSettings(tombstone_days=0)}),
+    ({"settings": {"tombstone_days": 3650}}, {"settings": ProjectSettings(tombstone_days=3650)}),
+    (
+        {"name": "Store", "settings": {"tombstone_days": 7}},
+        {"name": "Store", "settings": ProjectSettings(tombstone_days=7)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "different"), CHANGED, ids=repr)
+def test_a_project_is_changed_where_something_is_given_and_stays_elsewhere(
+    values: dict[str, Any], different: dict[str, Any]
+) -> None:
+    records = shop()
+    applied = run(change(**values), records)
+    after_change = msgspec.structs.replace(PROJECT_1, **different, version=2)
+    assert applied.record == after_change
+    assert records == {Key("project", PROJECT, PROJECT): after_change}
+
+
+def test_settings_that_are_not_named_stay_from_one_change_to_the_next() -> None:
+    records = shop()
+    run(change(settings={"tombstone_days": 7}), records)
+    run(change(name="Store"), records)
+    applied = run(change(settings={}), records)
+    assert isinstance(applied.record, Project)
+    assert (applied.record.settings.tombstone_days, applied.record.name, applied.record.version) == (7, "Store", 3)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"name": "Shop"}, {"settings": {}}, {"settings": {"tombstone_days": 30}}], ids=repr
+)
+def test_a_project_that_stays_as_it_is_is_not_written(values: dict[str, Any]) -> None:
+    records = shop()
+    applied = run(change(**values), records)
+    assert (applied.writes, applied.record) == ({}, PROJECT_1)
+
+
+WRONG_DAYS: list[Any] = [-1, 3651, 1.5, True, "30", None, [], {}]
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"name": ""}, "field_format_invalid", "/name"),
+    ({"name": "x" * 256}, "field_format_invalid", "/name"),
+    ({"name": 5}, "field_invalid", "/name"),
+    ({"settings": {"colour": "red"}}, "field_unknown", "/settings/colour"),
+    ({"settings": {"a/b": 1}}, "field_unknown", "/settings/a~1b"),
+    *(({"settings": {"tombstone_days": days}}, "field_invalid", "/settings") for days in WRONG_DAYS),
+    ({"name": "Store", "settings": {"colour": "red"}}, "field_unknown", "/settings/colour"),
+]
+
+
+@pytest.mark.parametrize(("values", "code", "path"), WRONG, ids=lambda value: repr(value)[:60])
+def test_a_project_takes_nothing_else(values: dict[str, Any], code: str, path: str) -> None:
+    refused = refusal(change(**values), shop())
+    assert (refused.code, refused.path) == (code, path)
+
+
+@pytest.mark.xfail(reason="_update_project borrows the check of an external_id, and with it its words", strict=True)
+def test_a_refused_name_of_a_project_is_not_called_an_external_id() -> None:
+    assert "external_id" not in str(refusal(change(name=""), shop()))
+
+
+def test_a_project_that_is_unknown_cannot_be_changed() -> None:
+    assert refusal(change("prj_2", name="Store"), shop()).code == "project_not_found"

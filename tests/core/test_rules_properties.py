@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -33,7 +32,8 @@ from userfold.core.commands import Command, DeleteUser
 from userfold.core.errors import DomainError
 from userfold.core.identifiers import username
 from userfold.core.jsontext import same_text
-from userfold.core.records import Change, Key, Record, Session, Tombstone, User
+from userfold.core.reading import Records
+from userfold.core.records import Change, Session, Tombstone, User
 from userfold.core.rules import Applied, apply
 
 MINUTE_MS = 60_000
@@ -60,7 +60,7 @@ def inputs(number: int) -> Any:
     return {"now": NOW + number * MINUTE_MS, "entropy": (number + 1) << 80 | (number + 1) << 20, "settings": SETTINGS}
 
 
-def outcome_of(command: Command, view: Mapping[Key, Record | None], number: int) -> Applied | DomainError:
+def outcome_of(command: Command, view: Records, number: int) -> Applied | DomainError:
     try:
         return apply(command, view, **inputs(number))
     except DomainError as refusal:

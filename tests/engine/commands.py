@@ -1,6 +1,6 @@
 """Strategies for commands of few users and few names, so that they collide.
 
-Users and sessions that Userfold named itself are written `#0`, `#1` … and, the last one that was deleted, `deleted`.
+Users, sessions and sign-ins that were made are written `#0`, `#1` … and, the last user that was deleted, `deleted`.
 `Made` puts in the ids.
 """
 
@@ -14,16 +14,25 @@ from hypothesis import strategies as st
 from userfold.core.commands import (
     Command,
     CreateKey,
+    CreateProject,
     CreateUser,
     DeleteUser,
     Edit,
+    Edits,
+    Once,
+    Operate,
     RevokeKey,
+    RevokeSignIn,
+    RevokeSignIns,
+    SignInUser,
     StartSession,
+    UpdateProject,
     UpdateUser,
     UpsertUser,
 )
 from userfold.core.merge import MODES
-from userfold.core.records import ApiKey, Session
+from userfold.core.operations import OPERATIONS
+from userfold.core.records import ApiKey, Project, Session
 from userfold.core.rules import Applied
 from userfold.core.trust import Author
 
@@ -86,9 +95,30 @@ documents = st.lists(fields, max_size=4).map(dict)
 nameless_documents = documents.map(lambda document: {k: v for k, v in document.items() if k != "external_id"})
 
 
-def edits_of(documents: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[tuple[Edit, ...]]:
+OPERATION_LISTS: list[list[dict[str, Any]]] = [
+    [{"op": "increment", "path": "/traits/n", "by": 1}],
+    [{"op": "increment", "path": "/traits/n", "by": -0.5}, {"op": "max", "path": "/traits/n", "value": 0}],
+    [{"op": "test", "path": "/name", "value": "Ada"}, {"op": "set", "path": "/name", "value": "Zoë"}],
+    [{"op": "set_once", "path": "/traits/first/seen", "value": [1, None]}],
+    [{"op": "union", "path": "/public_metadata/list", "values": ["x", "y"]}],
+    [{"op": "append", "path": "/unsafe_metadata/list", "values": ["x"]}],
+    [{"op": "remove", "path": "/traits/a"}],
+    [{"op": "unset", "path": "/public_metadata/a"}, {"op": "add", "path": "/public_metadata/b", "value": {}}],
+    [{"op": "copy", "from": "/traits", "path": "/unsafe_metadata/copy"}],
+    [{"op": "set", "path": "/disabled", "value": True}],
+    [{"op": "replace", "path": "/email_addresses", "value": ["a@x.org", "c@x.org"]}],
+    [{"op": "set", "path": "/version", "value": 9}],
+    [],
+]
+operates = st.builds(Operate, st.sampled_from(OPERATION_LISTS), st.just(tuple(OPERATIONS)))
+
+
+def edits_of(documents: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[Edits]:
     """One or two edits."""
     return st.lists(st.builds(Edit, modes, documents), min_size=1, max_size=2).map(tuple)
+
+
+_PROJECT = Project(id=PROJECT, name="One", product_id="prd_1", created_at=1)
 
 
 def _key(number: int) -> ApiKey:
@@ -104,6 +134,11 @@ new_ids = st.sampled_from([None, None, None, "u1", "u2", "e1"])
 session_ids = st.sampled_from([None, None, None, "#0", "#0", "#1", "#2", "ses_unknown"])
 upserted = weighted((9, edits_of(nameless_documents)), (1, edits_of(documents)))
 key_ids = st.sampled_from(["key_0", "key_1", "key_2"])
+sign_in_ids = st.sampled_from(["#0", "#0", "#1", "#2", "#3", "sis_unknown"])
+lifetimes = st.sampled_from([1, 1_000, 86_400_000, 366 * 86_400_000])
+signed_in = {"author": st.just(BACKEND), "session_id": st.just("new"), "token_digest": st.just("ab")}
+operated = operates.map(lambda operate: (operate,)) | st.tuples(st.builds(Edit, modes, documents), operates)
+new_settings = st.sampled_from([None, {}, {"tombstone_days": 1}, {"tombstone_days": -1}, {"unheard_of": 1}])
 
 commands: st.SearchStrategy[Command] = weighted(
     (4, of_project(CreateUser, author=authors, edits=edits_of(documents), user_id=new_ids)),
@@ -122,19 +157,38 @@ commands: st.SearchStrategy[Command] = weighted(
     (2, of_project(DeleteUser, author=authors, user_id=user_ids, if_match=versions)),
     (1, of_project(StartSession, author=authors)),
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
+    (3, of_project(UpdateUser, author=authors, edits=operated, user_id=user_ids, if_match=versions)),
+    (4, of_project(SignInUser, **signed_in, user_id=user_ids, lifetime_ms=lifetimes)),
+    (3, of_project(RevokeSignIn, author=st.just(BACKEND), session_id=sign_in_ids)),
+    (1, of_project(RevokeSignIns, author=st.just(BACKEND), user_id=user_ids)),
+    (
+        1,
+        of_project(
+            UpdateProject, author=st.just(BACKEND), name=st.sampled_from([None, "Two", ""]), settings=new_settings
+        ),
+    ),
 )
+# Few keys and few requests, so that twins meet, and requests that are not twins.
+onces = st.builds(Once, st.sampled_from(["idk_1", "idk_2"]), st.sampled_from(["ab", "ab", "cd"]))
+
+
+def _once(command: Command, once: Once | None) -> Command:
+    return msgspec.structs.replace(command, once=once)
 
 
 def command_lists(max_size: int) -> st.SearchStrategy[list[Command]]:
-    """Lists of commands in which a key is made at most once: making one again is no wish that an API can have."""
-    made = [CreateKey(project_id=PROJECT, author=BACKEND, key=_key(number)) for number in range(3)]
-    one = weighted((19, commands), (1, st.sampled_from(made)))
+    """Lists of commands in which keys and the project are made at most once: no API can wish to make one again."""
+    made: list[Command] = [CreateKey(project_id=PROJECT, author=BACKEND, key=_key(number)) for number in range(3)]
+    made.append(CreateProject(project_id=PROJECT, author=BACKEND, project=_PROJECT))
+    once = weighted((3, st.none()), (1, onces))
+    one = weighted((19, st.builds(_once, commands, once)), (1, st.sampled_from(made)))
     short, long = st.lists(one, min_size=1, max_size=6), st.lists(one, min_size=max_size // 2, max_size=max_size)
     return (short | long).map(_each_key_once)
 
 
 def _each_key_once(drawn: list[Command]) -> list[Command]:
-    return [command for i, command in enumerate(drawn) if not (isinstance(command, CreateKey) and command in drawn[:i])]
+    made = (CreateKey, CreateProject)
+    return [command for i, command in enumerate(drawn) if not (isinstance(command, made) and command in drawn[:i])]
 
 
 class Made:
@@ -143,6 +197,7 @@ class Made:
     def __init__(self) -> None:
         self.users: list[str] = []
         self.sessions: list[str] = []
+        self.sign_ins: list[str] = []  # also those of deleted users
         self.deleted = "nobody"
 
     def note(self, command: Command, applied: Applied) -> None:
@@ -161,10 +216,18 @@ class Made:
         for name in ("user_id", "external_id"):
             if hasattr(command, name):
                 ids[name] = self._user(getattr(command, name))
-        if hasattr(command, "session_id"):
+        if isinstance(command, UpsertUser):
             ids["session_id"] = self._session(command.session_id)
+        if isinstance(command, SignInUser):
+            ids["session_id"] = f"sis_{len(self.sign_ins):04d}"
+            self.sign_ins.append(ids["session_id"])
+        if isinstance(command, RevokeSignIn) and command.session_id.startswith("#") and self.sign_ins:
+            ids["session_id"] = _counted(command.session_id, self.sign_ins)
         if hasattr(command, "edits"):
-            ids["edits"] = tuple(Edit(edit.mode, self._document(edit.document)) for edit in command.edits)
+            ids["edits"] = tuple(
+                Edit(edit.mode, self._document(edit.document)) if isinstance(edit, Edit) else edit
+                for edit in command.edits
+            )
         return msgspec.structs.replace(command, **ids)
 
     def _user(self, name: str | None) -> str | None:

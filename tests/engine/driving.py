@@ -9,7 +9,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from tests.engine.commands import BACKEND, PROJECT
-from userfold.core.commands import Command, CreateUser, Edit, UpdateUser
+from userfold.core.commands import (
+    Command,
+    CreateUser,
+    DeleteUser,
+    Edit,
+    Once,
+    Operate,
+    RevokeSignIn,
+    SignInUser,
+    UpdateUser,
+)
+from userfold.core.operations import OPERATIONS
 from userfold.core.records import Change, Key, ProjectSettings, User
 from userfold.core.rules import Applied
 from userfold.engine import DEFAULT_LIMITS, Engine, Limits
@@ -40,6 +51,36 @@ def merge(user_id: str, **traits: Any) -> UpdateUser:
     return UpdateUser(
         project_id=PROJECT, author=BACKEND, user_id=user_id, edits=(Edit("merge_patch", {"traits": traits}),)
     )
+
+
+def delete(user_id: str) -> DeleteUser:
+    return DeleteUser(project_id=PROJECT, author=BACKEND, user_id=user_id)
+
+
+def increment(user_id: str, path: str = "/traits/n") -> UpdateUser:
+    """Count one more."""
+    operate = Operate([{"op": "increment", "path": path, "by": 1}], tuple(OPERATIONS))
+    return UpdateUser(project_id=PROJECT, author=BACKEND, user_id=user_id, edits=(operate,))
+
+
+def sign_in(user_id: str, session_id: str, lifetime_ms: int = 1_000) -> SignInUser:
+    return SignInUser(
+        project_id=PROJECT,
+        author=BACKEND,
+        user_id=user_id,
+        session_id=session_id,
+        token_digest="ab",
+        lifetime_ms=lifetime_ms,
+    )
+
+
+def revoke(session_id: str) -> RevokeSignIn:
+    return RevokeSignIn(project_id=PROJECT, author=BACKEND, session_id=session_id)
+
+
+def once(command: C, id_: str = "idk_1", request: str = "ab") -> C:
+    """`command` with an idempotency key."""
+    return msgspec.structs.replace(command, once=Once(id_, request))
 
 
 def broken(user_id: str) -> UpdateUser:

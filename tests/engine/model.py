@@ -17,14 +17,22 @@ from userfold.core.rules import Applied
 from userfold.storage.codec import to_text
 
 
-class AllRead(dict[Key, "Record | None"]):
-    """Records of which none was left unread: what is not here is not anywhere."""
+class AllRead(dict[Key, Any]):
+    """Records of which none was left unread: what is not here is not anywhere. A collection is what is of its kind."""
 
     def __contains__(self, key: object) -> bool:
         return True
 
-    def __missing__(self, key: Key) -> None:
-        return None
+    def __missing__(self, key: Key) -> tuple[Record, ...] | None:
+        if key.kind not in COLLECTIONS:
+            return None
+        return tuple(record for member, record in self.items() if is_member(member, record, key))
+
+
+def is_member(key: Key, record: Record | None, collection: Key) -> bool:
+    """Whether a record belongs to a collection."""
+    of_kind = key.kind == COLLECTIONS[collection.kind] and key.project_id == collection.project_id
+    return of_kind and getattr(record, "user_id", None) == collection.id
 
 
 class Model:
@@ -59,10 +67,7 @@ class Model:
 
     def _remove_members(self, collection: Key) -> None:
         for key, record in self.records.items():
-            if isinstance(record, Change) and (key.project_id, record.user_id) == (
-                collection.project_id,
-                collection.id,
-            ):
+            if is_member(key, record, collection):
                 self.records[key] = None
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tests.engine.commands import Made, command_lists
 from tests.engine.model import Model, check_identifiers, check_user, told
-from userfold.core.commands import Command
-from userfold.core.records import Identifier, Key, ProjectSettings, User
+from userfold.core.commands import Command, CreateProject
+from userfold.core.queries import UserQuery
+from userfold.core.records import COLLECTIONS, Idempotency, Identifier, Key, ProjectSettings, SignIn, User
 from userfold.core.rules import Applied
 from userfold.engine import DEFAULT_LIMITS, Engine, Limits
 from userfold.storage.codec import to_text
@@ -59,6 +60,14 @@ def cut(drawn: list[Command], plan: list[tuple[int, int]]) -> Iterable[tuple[int
             yield clock, batch
 
 
+def in_project(command: Command, project_id: str) -> Command:
+    """`command` as a wish in that project."""
+    if isinstance(command, CreateProject):
+        project = msgspec.structs.replace(command.project, id=project_id)
+        return msgspec.structs.replace(command, project_id=project_id, project=project)
+    return msgspec.structs.replace(command, project_id=project_id)
+
+
 def run_model(
     model: Model, drawn: list[Command], plan: list[tuple[int, int]], project_id: str, *, usercom_number: int | None
 ) -> tuple[list[list[Step]], list[object]]:
@@ -71,7 +80,7 @@ def run_model(
         now = max(now, clock)
         batches.append([])
         for drawn_command in batch:
-            command = msgspec.structs.replace(made.resolved(drawn_command), project_id=project_id)
+            command = in_project(made.resolved(drawn_command), project_id)
             step = Step(command, now, entropy_of(len(outcomes), usercom_number=usercom_number))
             outcome = model.apply(command, now=now, entropy=step.entropy, settings=SETTINGS)
             if isinstance(outcome, Applied):
@@ -117,6 +126,11 @@ async def check_store(store: Store, model: Model, project_id: str) -> None:
         assert [to_text(change) for change in changes] == [to_text(made) for made in histories.get(user_id, [])]
         collected = (await store.get([Key("changes", project_id, user_id)]))[Key("changes", project_id, user_id)]
         assert collected == tuple(changes)
+        for collection in (Key(kind, project_id, user_id) for kind in COLLECTIONS if kind != "changes"):
+            members = sorted(model.records[collection], key=lambda member: str(member.id))
+            assert (await store.get([collection]))[collection] == tuple(members)
+    everybody = await store.users(UserQuery(project_id=project_id, limit=10**6))
+    assert {to_text(user) for user in everybody} == {to_text(user) for user in model.of_kind("user").values()}
 
 
 def check_invariants(model: Model, project_id: str) -> None:
@@ -128,6 +142,9 @@ def check_invariants(model: Model, project_id: str) -> None:
     assert set(histories) == {user.id for user in users}
     for user in users:
         check_user(user, histories[user.id])
+    for kept in [*model.of_kind("sign_in").values(), *model.of_kind("idempotency").values()]:
+        assert isinstance(kept, SignIn | Idempotency)
+        assert kept.user_id in {"", *histories}, "what belongs to a user goes with it"
 
 
 def check_example(

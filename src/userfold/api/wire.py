@@ -1,9 +1,10 @@
 """What all APIs share: `Request` and `Reply`, the dispatcher made of a route table, the checks before a handler.
 
 The order of checks is the same everywhere, and part of the contract: the path (404), the method (405), the key (401),
-whether it is built (501), the size of the body (413); then the handler checks the content type (415), the JSON (400)
-and leaves everything else to the core. Nothing awaits between the last byte of a body and the engine's queue, because
-vendors' SDKs send updates in parallel and expect them to be applied in the order in which they arrive.
+what the key may do (403), whether it is built (501), the size of the body (413); then the handler checks the content
+type (415) and the JSON (400), and leaves everything else to the core. Nothing awaits between the last byte of a body
+and the engine's queue, because vendors' SDKs send updates in parallel and expect them to be applied in the order in
+which they arrive.
 """
 
 from __future__ import annotations
@@ -67,6 +68,12 @@ class Unauthorized(WireRefusal):
     code = "unauthorized"
 
 
+class KeyReadOnly(WireRefusal):
+    """This key may only read."""
+
+    code = "key_read_only"
+
+
 class NotBuilt(WireRefusal):
     """{what} is not built in this version of Userfold."""
 
@@ -116,6 +123,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request with its whole body. `params` are the named parts of the path, decoded."""
 
     method: str
+    path: str  # as it was sent
     params: Mapping[str, str]
     query_string: bytes
     headers: Mapping[bytes, bytes]  # names in lower case; of a repeated one the last
@@ -179,21 +187,26 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     directory: Directory
     public_url: str
 
-    async def run(self, request: Request, command: Command) -> Applied:
+    async def run(self, request: Request, command: Command, *, dry_run: bool = False) -> Applied:
         """What `command` came to, once it is durable. Raises a `Refusal`."""
         assert request.caller is not None, "the route is open to everybody"
-        return await self.engine.run(command, request.caller.project.settings, size=len(request.body))
+        settings = request.caller.project.settings
+        return await self.engine.run(command, settings, size=len(request.body), dry_run=dry_run)
 
 
 Handler = Callable[[Service, Request], Awaitable[Reply]]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One line of a route table. `{name}` in `path` takes one part of a request's path. No handler: not built."""
+    """One line of a route table. `{name}` in `path` takes one part of a request's path. No handler: not built.
+
+    `reads`: a key that may only read may call it.
+    """
 
     method: str
     path: str
     handler: Handler | None
+    reads: bool = False
 
 
 class Api:
@@ -245,10 +258,13 @@ class Api:
         if route is None:
             raise MethodNotAllowed(allowed=", ".join(sorted(methods)))
         caller = None if self._open_to_all else await self._authenticate(headers)
+        if caller is not None and caller.key.read_only and not (route.method == "GET" or route.reads):
+            raise KeyReadOnly
         if route.handler is None:
             raise NotBuilt(what=f"{route.method} {route.path}")
         request = Request(
             method=method,
+            path=scope["raw_path"].decode("latin-1"),
             params=params,
             query_string=scope["query_string"],
             headers=headers,

@@ -17,8 +17,27 @@ class Edit(msgspec.Struct, frozen=True):
     document: dict[str, Any]
 
 
+class Operate(msgspec.Struct, frozen=True):
+    """Operations on a user as the native API shows it, of which those named in `allowed` are known."""
+
+    operations: Any
+    allowed: tuple[str, ...]
+
+
+Edits = tuple[Edit | Operate, ...]
+
 # Only if the user exists and its version is one of these; "*": whatever its version is; None: no condition.
 IfMatch = tuple[int, ...] | Literal["*"] | None
+
+
+class Once(msgspec.Struct, frozen=True):
+    """Makes a command idempotent: sent again within a day, it is answered as before and done no second time.
+
+    `id` stands for the credential, the method, the path and the key; `request` for everything else that was sent.
+    """
+
+    id: str
+    request: str
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,12 +45,13 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     project_id: str
     author: Author
+    once: Once | None = None
 
 
 class CreateUser(Command, frozen=True, kw_only=True):
     """Make a user. An external_id that only a browser has claimed so far is adopted with all that it holds."""
 
-    edits: tuple[Edit, ...]
+    edits: Edits
     user_id: str | None = None  # given by an import, else made here
     created_at: int | None = None
 
@@ -40,7 +60,7 @@ class UpdateUser(Command, frozen=True, kw_only=True):
     """Change a user."""
 
     user_id: str
-    edits: tuple[Edit, ...]
+    edits: Edits
     if_match: IfMatch = None
 
 
@@ -51,7 +71,7 @@ class UpsertUser(Command, frozen=True, kw_only=True):
     """
 
     external_id: str
-    edits: tuple[Edit, ...]
+    edits: Edits
     session_id: str | None = None
     if_match: IfMatch = None
 
@@ -67,11 +87,44 @@ class StartSession(Command, frozen=True, kw_only=True):
     """Begin a tracking session that belongs to nobody yet."""
 
 
+class SignInUser(Command, frozen=True, kw_only=True):
+    """Begin a sign-in of a user: for `lifetime_ms`, whoever shows the token of this digest is that user.
+
+    The id is given, because the token names it.
+    """
+
+    user_id: str
+    session_id: str
+    token_digest: str
+    lifetime_ms: int
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+class RevokeSignIn(Command, frozen=True, kw_only=True):
+    """End one sign-in. Ending it again changes nothing."""
+
+    session_id: str
+
+
+class RevokeSignIns(Command, frozen=True, kw_only=True):
+    """End all sign-ins of a user."""
+
+    user_id: str
+
+
 class CreateProject(Command, frozen=True, kw_only=True):
     """Make a project and its first keys."""
 
     project: Project
     keys: tuple[ApiKey, ...] = ()
+
+
+class UpdateProject(Command, frozen=True, kw_only=True):
+    """Change a project's name or settings; what is None or not named stays."""
+
+    name: str | None = None
+    settings: dict[str, Any] | None = None
 
 
 class CreateKey(Command, frozen=True, kw_only=True):

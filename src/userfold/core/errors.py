@@ -7,11 +7,13 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     ├── InputError            the text or its values are wrong, whatever is stored
     │   ├── JsonInvalid, JsonDuplicateKey, JsonTooDeep
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
-    │   └── BagTooLarge, BagTooDeep
-    ├── NotFound              UserNotFound, VersionNotFound, KeyNotFound
+    │   ├── BagTooLarge, BagTooDeep
+    │   └── OperationInvalid, OperationUnknown, PathNotFound, NumberInvalid
+    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound
     ├── IdentifierTaken, UserIdProtected, UserDeleted
-    ├── VersionMismatch
-    ├── UserDisabled, SessionClosed
+    ├── VersionMismatch, TestFailed
+    ├── IdempotencyKeyReused
+    ├── UserDisabled, UserLocked, SessionClosed
     └── CommandBroken         our own bug, answered as one
 """
 
@@ -101,6 +103,30 @@ class BagTooDeep(InputError):
     code = "bag_too_deep"
 
 
+class OperationInvalid(InputError):
+    """The operation at {path} cannot be carried out: {reason}."""
+
+    code = "operation_invalid"
+
+
+class OperationUnknown(InputError):
+    """There is no such operation as the one at {path}; there are: {known}."""
+
+    code = "operation_unknown"
+
+
+class PathNotFound(InputError):
+    """The user has nothing at {path}."""
+
+    code = "path_not_found"
+
+
+class NumberInvalid(InputError):
+    """The number at {path} cannot be computed: {reason}."""
+
+    code = "number_invalid"
+
+
 class NotFound(DomainError):
     """There is no such record in this project."""
 
@@ -117,6 +143,12 @@ class VersionNotFound(NotFound):
     """The user has no version {version}; the current one is {current}."""
 
     code = "version_not_found"
+
+
+class ProjectNotFound(NotFound):
+    """There is no such project."""
+
+    code = "project_not_found"
 
 
 class KeyNotFound(NotFound):
@@ -146,9 +178,21 @@ class UserDeleted(DomainError):
 
 
 class UserDisabled(DomainError):
-    """The user is disabled; browsers cannot write to it."""
+    """The user is disabled: browsers cannot write to it, and it cannot sign in."""
 
     code = "user_disabled"
+
+
+class UserLocked(DomainError):
+    """The user is locked and cannot sign in."""
+
+    code = "user_locked"
+
+
+class SessionNotFound(NotFound):
+    """There is no session {session_id} in this project."""
+
+    code = "session_not_found"
 
 
 class SessionClosed(DomainError):
@@ -162,6 +206,20 @@ class VersionMismatch(DomainError):
 
     code = "version_mismatch"
     hint = "Read the user again, apply the change to what you find, and send it with the new ETag."
+
+
+class TestFailed(DomainError):
+    """The value at {path} is not the one that the request expects."""
+
+    code = "test_failed"
+    hint = "Nothing was changed. The answer has the current value."
+
+
+class IdempotencyKeyReused(DomainError):
+    """This Idempotency-Key was used for another request."""
+
+    code = "idempotency_key_reused"
+    hint = "Use a new key for a new request; a repeated request must be the same to the byte."
 
 
 class CommandBroken(DomainError):

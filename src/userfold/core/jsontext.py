@@ -67,6 +67,17 @@ def same_text(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two values are equal as RFC 6902's `test` sees it: numbers numerically, and no boolean is a number."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_value(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    return bool(one == other)
+
+
 def _keys_in_value(value: Any, levels_left: int) -> int:
     if levels_left == 0:
         raise JsonTooDeep(levels_max=TEXT_LEVELS_MAX)

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from userfold.core.records import Key, Record
 
-Records = Mapping[Key, Record | None]
+# A record, None where there is none, and for a collection a tuple.
+Records = Mapping[Key, Record | tuple[Record, ...] | None]
 Writes = dict[Key, Record | None]  # None: remove the record, or all of a collection
 
 R = TypeVar("R", bound=Record)
@@ -28,7 +29,14 @@ def read(records: Records, key: Key, kind: type[R]) -> R | None:
     return record
 
 
-def read_all(records: Records, keys: list[Key]) -> list[Record | None]:
+def read_members(records: Records, key: Key, kind: type[R]) -> list[R]:
+    """The records of the collection at `key`. Raises `Unread`."""
+    members = read_all(records, [key])[0]
+    assert isinstance(members, tuple)
+    return [member for member in members if isinstance(member, kind)]
+
+
+def read_all(records: Records, keys: list[Key]) -> list[Record | tuple[Record, ...] | None]:
     """The records at `keys`, in that order. Raises one `Unread` that names every key that is missing."""
     missing = tuple(key for key in keys if key not in records)
     if missing:

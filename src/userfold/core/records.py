@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 
 # A collection is named by a user's id and holds records of one kind that carry it as `user_id`.
-COLLECTIONS: dict[str, str] = {"changes": "change"}
+COLLECTIONS: dict[str, str] = {"changes": "change", "answers": "idempotency", "sign_ins": "sign_in"}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +144,19 @@ class Change(Record, frozen=True, kw_only=True):
     operations: tuple[Operation, ...]
 
 
+class Idempotency(Record, frozen=True, kw_only=True):
+    """What an idempotency key was answered, so that the same request gets the same answer. Goes with its user."""
+
+    id: str
+    request: str  # a digest of what was asked
+    at: int
+    user_id: str
+    user: User | None
+    change: Change | None
+    created: bool
+    ignored: tuple[tuple[str, str], ...]
+
+
 class Identifier(Record, frozen=True, kw_only=True):
     """`identifier` (such as `email|ada@example.com`) names `user_id`; `set_by` is the trust level that claimed it."""
 
@@ -173,10 +186,29 @@ class Session(Record, frozen=True, kw_only=True):
     version: int = 1
 
 
+class SignIn(Record, frozen=True, kw_only=True):
+    """A session that an app's backend began for a user. Of its token only the SHA-256 is kept."""
+
+    id: str
+    user_id: str
+    token_digest: str
+    status: Literal["active", "revoked"] = "active"
+    created_at: int
+    expires_at: int
+    ended_at: int | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+    version: int = 1
+
+    def is_live(self, now: int) -> bool:
+        """Whether its token is good at `now` (ms)."""
+        return self.status == "active" and now < self.expires_at
+
+
 class ProjectSettings(Record, frozen=True, kw_only=True):
     """What an operator decides for a project."""
 
-    tombstone_days: int = 30  # how long a browser cannot re-create a deleted user
+    tombstone_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 30  # a browser cannot re-create a deleted user
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -199,6 +231,7 @@ class ApiKey(Record, frozen=True, kw_only=True):
     name: str
     token_digest: str  # SHA-256, hexadecimal
     token: str | None = None  # of a publishable key only
+    read_only: bool = False
     created_at: int
     revoked_at: int | None = None
     version: int = 1

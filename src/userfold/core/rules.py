@@ -16,6 +16,7 @@ import msgspec
 from userfold.core import identifiers
 from userfold.core.attribution import ALL_FIELDS, attribute
 from userfold.core.claims import (
+    DAY_MS,
     claim_identifiers,
     free_usercom_id,
     identifier_key,
@@ -34,9 +35,16 @@ from userfold.core.commands import (
     CreateUser,
     DeleteUser,
     Edit,
+    Edits,
     IfMatch,
+    Once,
+    Operate,
     RevokeKey,
+    RevokeSignIn,
+    RevokeSignIns,
+    SignInUser,
     StartSession,
+    UpdateProject,
     UpdateUser,
     UpsertUser,
 )
@@ -45,9 +53,14 @@ from userfold.core.errors import (
     FieldInvalid,
     FieldReadOnly,
     FieldUnknown,
+    IdempotencyKeyReused,
     KeyNotFound,
+    OperationInvalid,
+    ProjectNotFound,
     SessionClosed,
+    SessionNotFound,
     UserDisabled,
+    UserLocked,
     UserNotFound,
     VersionMismatch,
 )
@@ -55,22 +68,31 @@ from userfold.core.fields import check, check_bag, normal
 from userfold.core.ids import Mint
 from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
+from userfold.core.operations import operate
 from userfold.core.reading import Records, Writes, read, read_all
 from userfold.core.records import (
     FIELDS,
     TOLD_BY_CHANGE,
     ApiKey,
     Change,
+    Idempotency,
     Identifier,
     Key,
     Operation,
+    Project,
     ProjectSettings,
     Record,
     Session,
+    SignIn,
     Tombstone,
     User,
 )
+from userfold.core.sign_ins import revoke_all, revoked, sign_in
 from userfold.core.trust import Author, Ignored, judge, owned_after
+
+ONCE_MS = DAY_MS  # how long the answer to an idempotency key is kept
+
+_OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "system")
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +108,8 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 
 def reads(command: Command) -> tuple[Key, ...]:
     """The keys that `command` will surely look at: a hint, so that most commands need one round of reading."""
-    return _RULES[type(command)][0](command)
+    keys = _RULES[type(command)][0](command)
+    return keys if command.once is None else (*keys, Key("idempotency", command.project_id, command.once.id))
 
 
 def apply(command: Command, records: Records, *, now: int, entropy: int, settings: ProjectSettings) -> Applied:
@@ -94,7 +117,40 @@ def apply(command: Command, records: Records, *, now: int, entropy: int, setting
 
     Raises a `DomainError` if it is refused, `Unread` if `records` lacks a key.
     """
-    return _RULES[type(command)][1](command, records, Mint(now, entropy), settings)
+    rule = _RULES[type(command)][1]
+    if command.once is None:
+        return rule(command, records, Mint(now, entropy), settings)
+    at = Key("idempotency", command.project_id, command.once.id)
+    answered = read(records, at, Idempotency)
+    if answered is not None and now < answered.at + ONCE_MS:
+        return _same_answer(answered, command.once)
+    applied = rule(command, records, Mint(now, entropy), settings)
+    return msgspec.structs.replace(applied, writes={**applied.writes, at: _answer(command.once, applied, now)})
+
+
+def _same_answer(answered: Idempotency, once: Once) -> Applied:
+    if answered.request != once.request:
+        raise IdempotencyKeyReused
+    return Applied(
+        writes={},
+        user=answered.user,
+        change=answered.change,
+        created=answered.created,
+        ignored=tuple(Ignored(path, code) for path, code in answered.ignored),
+    )
+
+
+def _answer(once: Once, applied: Applied, now: int) -> Idempotency:
+    return Idempotency(
+        id=once.id,
+        request=once.request,
+        at=now,
+        user_id=applied.user.id if applied.user is not None else "",
+        user=applied.user,
+        change=applied.change,
+        created=applied.created,
+        ignored=tuple((ignored.path, ignored.code) for ignored in applied.ignored),
+    )
 
 
 def _create(command: CreateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -123,7 +179,7 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Project
     session = _open_session(command, records)
     claim, user = _named(command.project_id, external_id, records)
     edits = command.edits
-    if any(edit.document.get("external_id", external_id) != external_id for edit in edits):
+    if any(isinstance(e, Edit) and e.document.get("external_id", external_id) != external_id for e in edits):
         raise FieldInvalid(path="/external_id", reason="it is not the external_id that the request names")
     if user is None:
         if command.if_match is not None:
@@ -153,6 +209,8 @@ def _delete(command: DeleteUser, records: Records, mint: Mint, settings: Project
     writes: Writes = {
         Key("user", project_id, user.id): None,
         Key("changes", project_id, user.id): None,
+        Key("answers", project_id, user.id): None,
+        Key("sign_ins", project_id, user.id): None,
         **dict.fromkeys(freed),
     }
     for key in closed:
@@ -162,7 +220,7 @@ def _delete(command: DeleteUser, records: Records, mint: Mint, settings: Project
 
 def _make(
     command: Command,
-    edits: tuple[Edit, ...],
+    edits: Edits,
     records: Records,
     mint: Mint,
     settings: ProjectSettings,
@@ -195,7 +253,7 @@ def _make(
 def _change(
     command: Command,
     before: User,
-    edits: tuple[Edit, ...],
+    edits: Edits,
     records: Records,
     mint: Mint,
     settings: ProjectSettings,
@@ -216,6 +274,8 @@ def _change(
     if named_anew and command.author.trust != "backend":
         refuse_tombstoned(command.project_id, after.external_id, records, mint.now, settings)
     writes = claim_identifiers(command.project_id, before, after, command.author, records)
+    if after.disabled and not before.disabled:
+        writes |= revoke_all(command.project_id, before.id, records, mint.now)
     return _applied(command, after, writes, operations, mint, created=adopted, ignored=ignored)
 
 
@@ -223,7 +283,7 @@ def _adopt(
     command: Command,
     user: User,
     external_id: str,
-    edits: tuple[Edit, ...],
+    edits: Edits,
     records: Records,
     mint: Mint,
     settings: ProjectSettings,
@@ -238,13 +298,15 @@ def _adopt(
 
 
 def _edited(
-    before: User, edits: tuple[Edit, ...], author: Author, mint: Mint, fields: frozenset[str]
+    before: User, edits: Edits, author: Author, mint: Mint, fields: frozenset[str]
 ) -> tuple[dict[str, Any], tuple[Operation, ...], tuple[Ignored, ...]]:
     """The fields that come out different and may be written by `author`, how they differ, and what was left alone."""
     values: dict[str, Any] = {}
     made: list[Operation] = []
     ignored: list[Ignored] = []
     for edit in edits:
+        if isinstance(edit, Operate):
+            edit = _as_edit(edit, before, values)
         for name, given in edit.document.items():
             stored = values[name] if name in values else getattr(before, name, None)
             values[name] = _join(name, stored, given, edit.mode, mint)
@@ -264,6 +326,21 @@ def _edited(
         if FIELDS[name].kind == "bag":
             check_bag(value, f"/{name}")
     return changed, tuple(made), tuple(ignored)
+
+
+def _as_edit(edit: Operate, before: User, values: dict[str, Any]) -> Edit:
+    """What operations come to: the fields that they left different, to be set.
+
+    They address the user as the native API shows it. What only Userfold writes does not exist for them.
+    """
+    current = {name: _builtins(values.get(name, getattr(before, name))) for name in _OPERABLE}
+    after = operate(current, edit.operations, edit.allowed)
+    if not isinstance(after, dict):
+        raise OperationInvalid(path="", reason="the user must stay an object")
+    for name in after:
+        if name not in current:
+            raise FieldUnknown(path=f"/{escape(name[:255])}")
+    return Edit("replace", {name: after.get(name) for name in current if after.get(name) is not current[name]})
 
 
 def _join(name: str, stored: Any, given: Any, mode: str, mint: Mint) -> Any:
@@ -354,11 +431,72 @@ def _link(command: UpsertUser, session: Session | None, applied: Applied) -> App
     return msgspec.structs.replace(applied, writes=writes)
 
 
+def _sign_in(command: SignInUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    user = _existing(records, command.project_id, command.user_id)
+    if user.disabled:
+        raise UserDisabled
+    if user.locked:
+        raise UserLocked
+    new = SignIn(
+        id=command.session_id,
+        user_id=user.id,
+        token_digest=command.token_digest,
+        created_at=mint.now,
+        expires_at=mint.now + command.lifetime_ms,
+        ip_address=command.ip_address,
+        user_agent=command.user_agent,
+    )
+    return Applied(writes=sign_in(command.project_id, new, records, mint.now), user=user, record=new)
+
+
+def _revoke_sign_in(command: RevokeSignIn, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("sign_in", command.project_id, command.session_id)
+    found = read(records, at, SignIn)
+    if found is None:
+        raise SessionNotFound(session_id=command.session_id)
+    _existing(records, command.project_id, found.user_id)  # whoever changes a user's sign-in holds the user
+    if not found.is_live(mint.now):
+        return Applied(writes={}, record=found)
+    ended = revoked(found, mint.now)
+    return Applied(writes={at: ended}, record=ended)
+
+
+def _revoke_sign_ins(command: RevokeSignIns, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    user = _existing(records, command.project_id, command.user_id)
+    return Applied(writes=revoke_all(command.project_id, user.id, records, mint.now), user=user)
+
+
 def _create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
     project = command.project
     writes: Writes = {Key("project", project.id, project.id): project}
     writes |= {Key("api_key", project.id, key.id): key for key in command.keys}
     return Applied(writes=writes, record=project)
+
+
+def _update_project(command: UpdateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("project", command.project_id, command.project_id)
+    before = read(records, at, Project)
+    if before is None:
+        raise ProjectNotFound
+    after = msgspec.structs.replace(
+        before,
+        name=before.name if command.name is None else normal(identifiers.external_id, command.name, "/name"),
+        settings=_changed_settings(before.settings, command.settings or {}),
+    )
+    if after == before:
+        return Applied(writes={}, record=before)
+    after = msgspec.structs.replace(after, version=before.version + 1)
+    return Applied(writes={at: after}, record=after)
+
+
+def _changed_settings(before: ProjectSettings, given: dict[str, Any]) -> ProjectSettings:
+    for name in given:
+        if name not in ProjectSettings.__struct_fields__:
+            raise FieldUnknown(path=f"/settings/{escape(name[:255])}")
+    try:
+        return msgspec.convert({**msgspec.to_builtins(before), **given}, ProjectSettings)
+    except msgspec.ValidationError as error:
+        raise FieldInvalid(path="/settings", reason=str(error)) from None
 
 
 def _create_key(command: CreateKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -385,10 +523,10 @@ def _builtins(value: Any) -> Any:
     return list(msgspec.to_builtins(value)) if isinstance(value, tuple) else value
 
 
-def _given_external_id(edits: tuple[Edit, ...]) -> str | None:
+def _given_external_id(edits: Edits) -> str | None:
     """The external_id that the edits leave, or None."""
     for edit in reversed(edits):
-        if "external_id" in edit.document:
+        if isinstance(edit, Edit) and "external_id" in edit.document:
             given = edit.document["external_id"]
             return None if given is None else normal(identifiers.external_id, given, "/external_id")
     return None
@@ -420,6 +558,14 @@ def _reads_user(command: Any) -> tuple[Key, ...]:
     return (Key("user", command.project_id, command.user_id),)
 
 
+def _reads_user_and_sign_ins(command: Any) -> tuple[Key, ...]:
+    return (*_reads_user(command), Key("sign_ins", command.project_id, command.user_id))
+
+
+def _reads_sign_in(command: RevokeSignIn) -> tuple[Key, ...]:
+    return (Key("sign_in", command.project_id, command.session_id),)
+
+
 def _reads_named(command: UpsertUser) -> tuple[Key, ...]:
     keys = keys_of_external_id(command.project_id, command.external_id)
     if command.session_id is None:
@@ -428,7 +574,8 @@ def _reads_named(command: UpsertUser) -> tuple[Key, ...]:
 
 
 def _reads_new(command: CreateUser) -> tuple[Key, ...]:
-    given = [command.user_id, *(edit.document.get("external_id") for edit in command.edits)]
+    documents = [edit.document for edit in command.edits if isinstance(edit, Edit)]
+    given = [command.user_id, *(document.get("external_id") for document in documents)]
     names = [name for name in given if isinstance(name, str)]
     keys = [key for name in names for key in keys_of_external_id(command.project_id, name)]
     if command.author.trust != "backend":
@@ -438,6 +585,10 @@ def _reads_new(command: CreateUser) -> tuple[Key, ...]:
 
 def _reads_nothing(command: Command) -> tuple[Key, ...]:
     return ()
+
+
+def _reads_project(command: UpdateProject) -> tuple[Key, ...]:
+    return (Key("project", command.project_id, command.project_id),)
 
 
 def _reads_key(command: RevokeKey) -> tuple[Key, ...]:
@@ -453,7 +604,11 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     UpsertUser: (_reads_named, _upsert),
     DeleteUser: (_reads_user, _delete),
     StartSession: (_reads_nothing, _start_session),
+    SignInUser: (_reads_user_and_sign_ins, _sign_in),
+    RevokeSignIn: (_reads_sign_in, _revoke_sign_in),
+    RevokeSignIns: (_reads_user_and_sign_ins, _revoke_sign_ins),
     CreateProject: (_reads_nothing, _create_project),
+    UpdateProject: (_reads_project, _update_project),
     CreateKey: (_reads_nothing, _create_key),
     RevokeKey: (_reads_key, _revoke_key),
 }

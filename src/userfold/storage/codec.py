@@ -9,10 +9,12 @@ import msgspec
 from userfold.core.records import (
     ApiKey,
     Change,
+    Idempotency,
     Identifier,
     Project,
     Record,
     Session,
+    SignIn,
     Tombstone,
     User,
 )
@@ -21,8 +23,10 @@ KINDS: dict[str, type[Record]] = {
     "user": User,
     "identifier": Identifier,
     "change": Change,
+    "idempotency": Idempotency,
     "tombstone": Tombstone,
     "session": Session,
+    "sign_in": SignIn,
     "project": Project,
     "api_key": ApiKey,
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from userfold.core.records import COLLECTIONS, Change, Key, Record
+from userfold.core.queries import UserQuery, matches, position
+from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import Conflict, Fold, Read, Records, T, Write, WriteFailed
 
@@ -49,6 +50,16 @@ class MemoryStore:
         keys = sorted(key for key in self._committed.texts if key.kind == kind)
         return [from_text(kind, self._committed.texts[key]) for key in keys]
 
+    async def users(self, query: UserQuery) -> Sequence[User]:
+        found = [
+            user
+            for key, text in self._committed.texts.items()
+            if key.kind == "user" and key.project_id == query.project_id
+            if isinstance(user := from_text("user", text), User) and matches(user, query)
+        ]
+        found.sort(key=lambda user: position(user, query.order), reverse=query.descending)
+        return [user for user in found if _is_after(user, query)][: query.limit]
+
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         key = Key("changes", project_id, user_id)
         changes = self._committed.collection(key)
@@ -62,15 +73,22 @@ class MemoryStore:
         pass
 
 
-class _Tables:
-    """What is stored: the text of each record, and the keys of each history in order."""
+def _is_after(user: User, query: UserQuery) -> bool:
+    if query.after is None:
+        return True
+    here = position(user, query.order)
+    return here < query.after if query.descending else here > query.after
 
-    def __init__(self, texts: dict[Key, str], histories: dict[tuple[str, str], list[Key]]) -> None:
+
+class _Tables:
+    """What is stored: the text of each record, and of each collection the keys in order."""
+
+    def __init__(self, texts: dict[Key, str], members: dict[Key, list[Key]]) -> None:
         self.texts = texts
-        self.histories = histories
+        self.members = members
 
     def copy(self) -> _Tables:
-        return _Tables(dict(self.texts), {name: list(keys) for name, keys in self.histories.items()})
+        return _Tables(dict(self.texts), {collection: list(keys) for collection, keys in self.members.items()})
 
     def read(self, keys: Sequence[Key]) -> Records:
         return {key: self.collection(key) if key.kind in COLLECTIONS else self._record(key) for key in keys}
@@ -80,8 +98,11 @@ class _Tables:
         return None if text is None else from_text(key.kind, text)
 
     def collection(self, key: Key) -> tuple[Record, ...]:
-        members = self.histories.get((key.project_id, key.id), [])
-        return tuple(from_text(member.kind, self.texts[member]) for member in members)
+        return tuple(from_text(member.kind, self.texts[member]) for member in self._members(key))
+
+    def _members(self, collection: Key) -> list[Key]:
+        members = self.members.get(collection, [])
+        return members if collection.kind == "changes" else sorted(members)
 
     def _check(self, write: Write) -> None:
         for key, update in write.updates.items():
@@ -90,8 +111,9 @@ class _Tables:
         for key, record in write.removals.items():
             if record is not None and self.texts.get(key) != to_text(record):
                 raise Conflict(key)
+        gone = {member for key in write.removals for member in self.members.get(key, [key])}
         for key in write.inserts:
-            if key in self.texts and key not in write.removals:
+            if key in self.texts and key not in gone:
                 raise Conflict(key)
 
     def write(self, write: Write) -> None:
@@ -106,12 +128,28 @@ class _Tables:
         texts = {key: to_text(update.after) for key, update in write.updates.items()}
         texts |= {key: to_text(record) for key, record in write.inserts.items()}
         for key in write.removals:
-            if key.kind in COLLECTIONS:
-                for member in self.histories.pop((key.project_id, key.id), []):
-                    del self.texts[member]
-            else:
-                self.texts.pop(key, None)
+            for member in self.members.pop(key, []) if key.kind in COLLECTIONS else [key]:
+                self.texts.pop(member, None)
+                self._leave(member)
+        for key, update in write.updates.items():
+            left, joined = _collection_of(key, update.before), _collection_of(key, update.after)
+            if left is not None and joined is not None and left != joined:
+                self._leave(key)
+                self.members.setdefault(joined, []).append(key)
         for key, record in write.inserts.items():
-            if isinstance(record, Change):
-                self.histories.setdefault((key.project_id, record.user_id), []).append(key)
+            collection = _collection_of(key, record)
+            if collection is not None:
+                self.members.setdefault(collection, []).append(key)
         self.texts.update(texts)
+
+    def _leave(self, member: Key) -> None:
+        for members in self.members.values():
+            if member in members:
+                members.remove(member)
+
+
+def _collection_of(key: Key, record: Record) -> Key | None:
+    for collection, kind in COLLECTIONS.items():
+        if kind == key.kind:
+            return Key(collection, key.project_id, getattr(record, "user_id", ""))
+    return None

@@ -22,7 +22,8 @@ from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 
-from userfold.core.records import Change, Key, Record
+from userfold.core.queries import UserQuery
+from userfold.core.records import Change, Key, Record, User
 
 Records = Mapping[Key, Record | tuple[Record, ...] | None]
 
@@ -118,6 +119,10 @@ class Store(Protocol):
 
     async def list(self, kind: str) -> Sequence[Record]:
         """All records of a kind that is few, of all projects: `project`, `api_key`."""
+        ...
+
+    async def users(self, query: UserQuery) -> Sequence[User]:
+        """The users that `query` asks for, one page of them. Raises `StoreUnavailable` if that takes too long."""
         ...
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:

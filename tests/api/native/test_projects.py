@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.server import InProcess, Keys
+from userfold.api import wire
+from userfold.api.native import routes as native
 from userfold.core.commands import RevokeKey
 from userfold.core.records import ProjectSettings
 from userfold.first_start import OPERATOR
@@ -24,6 +26,58 @@ WITH_ID: list[tuple[str, str, Any]] = [
     ("PATCH", "/clerk/v1/users/{id}/metadata", {"public_metadata": {"a": 1}}),
     ("PUT", "/clerk/v1/users/{id}/metadata", {"public_metadata": {"a": 1}}),
 ]
+
+
+# What a route that takes an id says is followed by, and an id of that kind that nobody has.
+UNKNOWN = {"/users/": f"user_{'0' * 26}", "/sessions/": f"ses_{'0' * 26}", "/project/keys/": f"ak_{'0' * 26}"}
+TAKES_ID = [route for route in native.ROUTES if "{id}" in route.path]
+OPERATIONS = ("application/json-patch+json", "application/vnd.userfold.operations+json")
+
+
+def ids_in(api: InProcess) -> dict[str, str]:
+    """By the beginning of a path, an id that it takes, of the first project."""
+    user = api.user(name="Ada")
+    session = api.ask("POST", f"/v1/users/{user['id']}/sessions").json()
+    key = api.ask("POST", "/v1/project/keys", {"name": "a key"}).json()
+    return {"/users/": user["id"], "/sessions/": session["id"], "/project/keys/": key["id"]}
+
+
+# From the route table, so that no new route is forgotten: one with ids of another kind fails here until it is known.
+@pytest.mark.parametrize("content_type", ["application/json", *OPERATIONS])
+@pytest.mark.parametrize("route", TAKES_ID, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_answers_an_id_of_another_project_as_an_unknown_one(
+    api: InProcess, other: Keys, route: wire.Route, content_type: str
+) -> None:
+    begins = next(begins for begins in UNKNOWN if route.path.startswith(begins))
+    id_ = ids_in(api)[begins]
+    before = api.writes
+    content = None if route.method in ("GET", "DELETE") else b"[]" if content_type in OPERATIONS else b"{}"
+    answers = []
+    for given in (id_, UNKNOWN[begins]):
+        reply = api.ask(
+            route.method,
+            "/v1" + route.path.replace("{id}", given),
+            content=content,
+            content_type=content_type,
+            key=other.secret,
+            headers={"x-request-id": "same"},
+        )
+        answers.append((reply.status_code, reply.text.replace(given, "ID"), sorted(reply.headers.items())))
+    assert answers[0] == answers[1]
+    assert answers[0][0] in ((501,) if route.handler is None else (404, 415))
+    assert content_type != "application/json" or answers[0][0] != 415
+    assert api.writes == before
+
+
+def test_nothing_of_the_first_project_was_touched_through_the_second(api: InProcess, other: Keys) -> None:
+    ids = ids_in(api)
+    shown = [f"/v1/users/{ids['/users/']}", f"/v1/sessions/{ids['/sessions/']}", "/v1/project/keys"]
+    before = [api.ask("GET", path).json() for path in shown]
+    for route in TAKES_ID:
+        id_ = next(id_ for begins, id_ in ids.items() if route.path.startswith(begins))
+        document: Any = None if route.method in ("GET", "DELETE") else {}
+        api.ask(route.method, "/v1" + route.path.replace("{id}", id_), document, key=other.secret)
+    assert [api.ask("GET", path).json() for path in shown] == before
 
 
 @pytest.mark.parametrize("conditional", [False, True])

@@ -372,50 +372,6 @@ def test_a_user_of_a_deleted_name_starts_anew(api: InProcess) -> None:
     assert api.ask("GET", f"/v1/users/{first['id']}").status_code == 404
 
 
-# What is not built says so, and does nothing.
-
-
-@pytest.mark.parametrize("query", ["?dry_run=true", "?dry_run=1", "?dry_run=false", "?dry_run"])
-def test_dry_run_is_not_passed_over_in_silence(api: InProcess, query: str) -> None:
-    refuses_what_is_not_built(api, query, {})
-
-
-@pytest.mark.parametrize("key", ["k-1", ""])
-def test_an_idempotency_key_is_not_passed_over_in_silence(api: InProcess, key: str) -> None:
-    refuses_what_is_not_built(api, "", {"idempotency-key": key})
-
-
-def test_a_condition_that_nobody_exists_is_not_passed_over_in_silence(api: InProcess) -> None:
-    refuses_what_is_not_built(api, "", {"if-none-match": "*"})
-
-
-def refuses_what_is_not_built(api: InProcess, query: str, headers: dict[str, str]) -> None:
-    user = api.user(external_id="u-1")
-    before = api.writes
-    for method, path, document in [
-        ("POST", "/v1/users", {"name": "Bea"}),
-        ("PATCH", f"/v1/users/{user['id']}", {"name": "Bea"}),
-        ("PUT", "/v1/users/by-external-id/u-1", {"name": "Bea"}),
-        ("PUT", "/v1/users/by-external-id/u-2", {"name": "Bea"}),
-        ("DELETE", f"/v1/users/{user['id']}", None),
-    ]:
-        reply = api.ask(method, path + query, document, headers=headers)
-        assert (reply.status_code, reply.json()["code"]) == (501, "not_built"), method
-    assert api.writes == before
-    assert api.read(user["id"]) == user
-
-
-@pytest.mark.parametrize(
-    "content_type", ["application/json-patch+json", "application/vnd.userfold.operations+json; charset=utf-8"]
-)
-def test_patches_of_other_kinds_are_not_built(api: InProcess, content_type: str) -> None:
-    user = api.user()
-    before = api.writes
-    reply = api.ask("PATCH", f"/v1/users/{user['id']}", content=b"[]", content_type=content_type)
-    assert (reply.status_code, reply.json()["code"]) == (501, "not_built")
-    assert api.writes == before
-
-
 # Who did it.
 
 

@@ -22,12 +22,16 @@ STATUS: dict[type[Exception], int] = {
     core.UserIdProtected: 409,
     core.UserDeleted: 409,
     core.UserDisabled: 403,
+    core.UserLocked: 403,
     core.SessionClosed: 409,
     core.VersionMismatch: 412,
+    core.TestFailed: 409,
+    core.IdempotencyKeyReused: 409,
     core.CommandBroken: 500,
     wire.PathUnknown: 404,
     wire.MethodNotAllowed: 405,
     wire.Unauthorized: 401,
+    wire.KeyReadOnly: 403,
     wire.NotBuilt: 501,
     wire.BodyTooLarge: 413,
     wire.ContentTypeUnsupported: 415,
@@ -61,4 +65,6 @@ def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     if isinstance(refusal, core.VersionMismatch):
         problem["current_version"] = refusal.data["current"]
         headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
+    if isinstance(refusal, core.TestFailed):
+        problem["current_value"] = refusal.data["current"]
     return wire.Reply(status, encode(problem), headers)

@@ -4,35 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from userfold.api.native import wire
-from userfold.api.wire import NotBuilt, ParameterInvalid, Reply, Request, Service, json_reply
-from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser, UpsertUser
+from userfold.api.wire import ParameterInvalid, Reply, Request, Service, json_reply
+from userfold.core import jsontext
+from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, Operate, UpdateUser, UpsertUser
 from userfold.core.diff import fold
 from userfold.core.errors import UserNotFound, VersionNotFound
+from userfold.core.operations import JSON_PATCH
+from userfold.core.operations import OPERATIONS as ALL_OPERATIONS
 from userfold.core.records import Key, User
+from userfold.core.rules import Applied
 
 SOURCE = "native"
-MERGE_PATCH = "application/merge-patch+json"
-OPERATIONS = ("application/json-patch+json", "application/vnd.userfold.operations+json")
+MERGE_PATCH = ("application/json", "application/merge-patch+json")
+# Content type → the operations that it may hold.
+OPERATIONS = {
+    "application/json-patch+json": JSON_PATCH,
+    "application/vnd.userfold.operations+json": tuple(ALL_OPERATIONS),
+}
 
 
 async def create_user(service: Service, request: Request) -> Reply:
     """201 with the user; its address in Location."""
-    _refuse_not_built(request)
-    command = CreateUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        edits=(Edit("replace", wire.fields_of(request.json_object())),),
-    )
-    applied = await service.run(request, command)
-    assert applied.user is not None
-    return wire.user_reply(201, applied.user, applied, (b"location", f"/v1/users/{applied.user.id}".encode()))
+    fields = wire.fields_of(request.json_object())
+    applied = await _run(service, request, CreateUser, edits=(Edit("replace", fields),))
+    return _user_reply(201, applied, located=True)
+
+
+async def list_users(service: Service, request: Request) -> Reply:
+    """One page of users: `external_id`, `email`, `username`, `query`; `order_by`, `limit`, `cursor`."""
+    query = wire.user_query(request)
+    if "email" in request.query(wire.LIST_PARAMETERS):
+        owner = msgspec.structs.replace(query, text=None, after=None, limit=1)
+        if not await service.store.users(owner):
+            # Identifiers first. Nobody has that address as one, so those who only claim it are meant.
+            query = wire.user_query(request, email_kind="contact_email")
+    users = await service.store.users(query)
+    return wire.user_page(users, query)
 
 
 async def read_user(service: Service, request: Request) -> Reply:
     """The user now, or with `?version=n` as it was then."""
     query = request.query({"version"})
-    user = await _user(service, request)
+    user = await read_user_record(service, request)
     if "version" not in query:
         return json_reply(200, user, wire.etag(user.version))
     version = wire.positive(query["version"], "version")
@@ -40,50 +56,22 @@ async def read_user(service: Service, request: Request) -> Reply:
 
 
 async def update_user(service: Service, request: Request) -> Reply:
-    """A JSON Merge Patch (RFC 7396) of the user."""
-    _refuse_not_built(request)
-    media_type = request.require_content_type((MERGE_PATCH, "application/json", *OPERATIONS))
-    if media_type in OPERATIONS:
-        raise NotBuilt(what=f"A body of {media_type}")
-    command = UpdateUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        user_id=request.params["id"],
-        edits=(Edit("merge_patch", wire.fields_of(request.json_object((media_type,)))),),
-        if_match=wire.if_match(request),
-    )
-    applied = await service.run(request, command)
-    assert applied.user is not None
-    return wire.user_reply(200, applied.user, applied)
+    """A JSON Merge Patch (RFC 7396), a JSON Patch (RFC 6902) or operations of our own, by the content type."""
+    applied = await _run(service, request, UpdateUser, user_id=request.params["id"], edits=(_edit(request),))
+    return _user_reply(200, applied)
 
 
 async def upsert_user(service: Service, request: Request) -> Reply:
     """Merge into the user whom an external_id names (200), or make it (201)."""
-    _refuse_not_built(request)
-    document = wire.fields_of(request.json_object(("application/json", MERGE_PATCH)))
-    command = UpsertUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        external_id=request.params["external_id"],
-        edits=(Edit("merge_patch", document),),
-        if_match=wire.if_match(request),
-    )
-    applied = await service.run(request, command)
-    assert applied.user is not None
-    location = (b"location", f"/v1/users/{applied.user.id}".encode())
-    return wire.user_reply(201 if applied.created else 200, applied.user, applied, location)
+    fields = wire.fields_of(request.json_object(MERGE_PATCH))
+    edits = (Edit("merge_patch", fields),)
+    applied = await _run(service, request, UpsertUser, external_id=request.params["external_id"], edits=edits)
+    return _user_reply(201 if applied.created else 200, applied, located=True)
 
 
 async def delete_user(service: Service, request: Request) -> Reply:
     """204: the user and its history are gone."""
-    _refuse_not_built(request)
-    command = DeleteUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        user_id=request.params["id"],
-        if_match=wire.if_match(request),
-    )
-    await service.run(request, command)
+    await _run(service, request, DeleteUser, user_id=request.params["id"])
     return Reply(204)
 
 
@@ -94,7 +82,7 @@ async def read_history(service: Service, request: Request) -> Reply:
     order_by = query.get("order_by", "version")
     if order_by not in ("version", "-version"):
         raise ParameterInvalid(name="order_by", reason="version or -version is needed")
-    user = await _user(service, request)
+    user = await read_user_record(service, request)
     start = wire.positive(query["cursor"], "cursor") if "cursor" in query else None
     if order_by == "version":
         after = 0 if start is None else start
@@ -110,7 +98,8 @@ async def read_history(service: Service, request: Request) -> Reply:
     return wire.history_page(changes, str(next_start) if has_more else None)
 
 
-async def _user(service: Service, request: Request) -> User:
+async def read_user_record(service: Service, request: Request) -> User:
+    """The user whom the path names. Raises `UserNotFound`."""
     key = Key("user", request.project_id, request.params["id"])
     user = (await service.store.get((key,)))[key]
     if not isinstance(user, User):
@@ -135,11 +124,28 @@ async def _user_at(service: Service, project_id: str, user: User, version: int) 
     return dict(document)
 
 
-def _refuse_not_built(request: Request) -> None:
-    """What a caller relies on must not be passed over in silence until it is there."""
-    if request.header(b"idempotency-key") is not None:
-        raise NotBuilt(what="Idempotency-Key")
-    if request.header(b"if-none-match") is not None:
-        raise NotBuilt(what="If-None-Match")
-    if "dry_run" in request.query({"dry_run"}):
-        raise NotBuilt(what="dry_run")
+def _edit(request: Request) -> Edit | Operate:
+    media_type = request.require_content_type((*MERGE_PATCH, *OPERATIONS))
+    if media_type in OPERATIONS:
+        return Operate(jsontext.decode(request.body), OPERATIONS[media_type])
+    return Edit("merge_patch", wire.fields_of(request.json_object((media_type,))))
+
+
+async def _run(service: Service, request: Request, kind: type[Command], **fields: Any) -> Applied:
+    """Make the command that `kind` and `fields` say, with what every write may carry, and run it."""
+    dry_run = wire.flag(request.query({"dry_run"}), "dry_run")
+    if kind is not CreateUser:
+        fields["if_match"] = wire.if_match(request)
+    command = kind(
+        project_id=request.project_id,
+        author=request.author(SOURCE),
+        once=None if dry_run else wire.once(request),
+        **fields,
+    )
+    return await service.run(request, command, dry_run=dry_run)
+
+
+def _user_reply(status: int, applied: Applied, *, located: bool = False) -> Reply:
+    assert applied.user is not None
+    location = (b"location", f"/v1/users/{applied.user.id}".encode())
+    return wire.user_reply(status, applied.user, applied, *([location] if located else []))

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from userfold.api.wire import JSON, HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
-from userfold.core.commands import IfMatch
+from userfold.core import identifiers, queries
+from userfold.core.commands import IfMatch, Once
 from userfold.core.jsontext import encode
-from userfold.core.records import Change, User
+from userfold.core.queries import UserQuery
+from userfold.core.records import Change, SignIn, User
 from userfold.core.rules import Applied
 
+LIST_PARAMETERS = ("external_id", "email", "username", "query", "order_by", "limit", "cursor")
+ORDERS = ("created_at", "updated_at")
+_NORMALISE = {
+    "external_id": identifiers.external_id,
+    "email": identifiers.email,
+    "username": identifiers.username,
+}
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
+IDEMPOTENCY_KEY_LENGTH_MAX = 255
 
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
 _STRONG_VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,17})"')
@@ -29,9 +43,68 @@ def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes,
     return Reply(status, body, (JSON, etag(user.version), *headers))
 
 
+def user_query(request: Request, *, email_kind: str = "email") -> UserQuery:
+    """What a list asks for. Names are compared in their normal form."""
+    given = request.query(LIST_PARAMETERS)
+    order_by = given.get("order_by", "created_at")
+    if order_by.removeprefix("-") not in ORDERS:
+        raise ParameterInvalid(
+            name="order_by", reason="created_at or updated_at is needed, with - before it to descend"
+        )
+    names = [name for name in ("external_id", "email", "username") if name in given]
+    if len(names) > 1:
+        raise ParameterInvalid(name=names[1], reason=f"it cannot be combined with {names[0]}")
+    kinds = {"email": email_kind}
+    wanted = tuple(queries.term(kinds.get(n, n), _normal(_NORMALISE[n], given[n], n)) for n in names)
+    return UserQuery(
+        project_id=request.project_id,
+        any_terms=wanted or None,
+        text=given.get("query") or None,
+        order="updated_at" if order_by.endswith("updated_at") else "created_at",
+        descending=order_by.startswith("-"),
+        after=_position(given["cursor"]) if "cursor" in given else None,
+        limit=positive(given.get("limit", str(PAGE_SIZE)), "limit", most=PAGE_SIZE_MAX),
+    )
+
+
+def user_page(users: Sequence[User], query: UserQuery) -> Reply:
+    """One page of users. `next_cursor` is null on the last one."""
+    cursor = None
+    if len(users) == query.limit:
+        value, id_ = queries.position(users[-1], query.order)
+        cursor = base64.urlsafe_b64encode(f"{value}|{id_}".encode()).decode().rstrip("=")
+    return json_reply(200, {"data": users, "next_cursor": cursor})
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    try:
+        value, _, id_ = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition("|")
+        if not (value.isascii() and value.isdecimal() and len(value) <= 18):
+            raise ValueError
+        return int(value), id_
+    except ValueError:
+        raise ParameterInvalid(name="cursor", reason="it is not one that a page gave") from None
+
+
+def _normal(normalise: Callable[[str], str], value: str, name: str) -> str:
+    try:
+        return normalise(value)
+    except ValueError as error:
+        raise ParameterInvalid(name=name, reason=str(error)) from None
+
+
 def history_page(changes: Sequence[Change], next_cursor: str | None) -> Reply:
     """One page of changes. `next_cursor` is null on the last one."""
     return json_reply(200, {"data": changes, "next_cursor": next_cursor})
+
+
+def session(sign_in: SignIn, now: int) -> dict[str, Any]:
+    """A sign-in as it is shown: no trace of its token, and `expired` once its time is over."""
+    shown: dict[str, Any] = msgspec.to_builtins(sign_in)
+    del shown["token_digest"], shown["version"]
+    if sign_in.status == "active" and not sign_in.is_live(now):
+        shown["status"] = "expired"
+    return shown
 
 
 def etag(version: int) -> tuple[bytes, bytes]:
@@ -51,6 +124,29 @@ def if_match(request: Request) -> IfMatch:
     return tuple(map(int, _STRONG_VERSION.findall(value)))
 
 
+def once(request: Request) -> Once | None:
+    """What makes the request idempotent, if it has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+
+    A key counts for one credential, method and path; the request is the same if everything else that matters is.
+    """
+    key = request.header(b"idempotency-key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
+        raise HeaderInvalid(name="Idempotency-Key", reason="1 to 255 printable ASCII characters are needed")
+    assert request.caller is not None
+    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
+    asked = b"\n".join(
+        (
+            request.query_string,
+            (request.header(b"content-type") or "").encode(),
+            (request.header(b"if-match") or "").encode(),
+            request.body,
+        )
+    )
+    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
+
+
 def positive(text: str, name: str, most: int | None = None) -> int:
     """A positive integer from a query parameter."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):
@@ -58,6 +154,14 @@ def positive(text: str, name: str, most: int | None = None) -> int:
     if most is not None and int(text) > most:
         raise ParameterInvalid(name=name, reason=f"at most {most} is allowed")
     return int(text)
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A query parameter that is `true` or `false`; absent, it is false."""
+    value = query.get(name, "false")
+    if value not in ("true", "false"):
+        raise ParameterInvalid(name=name, reason="true or false is needed")
+    return value == "true"
 
 
 def fields_of(document: dict[str, Any]) -> dict[str, Any]:

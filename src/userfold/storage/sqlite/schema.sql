@@ -8,9 +8,27 @@ CREATE TABLE users (
     id TEXT NOT NULL,
     version INTEGER NOT NULL,
     last_change_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
     document TEXT NOT NULL,
     PRIMARY KEY (project_id, id)
 );
+CREATE INDEX users_by_created_at ON users (project_id, created_at, id);
+CREATE INDEX users_by_updated_at ON users (project_id, updated_at, id);
+
+-- What users are found by, as `kind|value`: for whole values, and for the beginning of one.
+CREATE TABLE user_terms (
+    project_id TEXT NOT NULL,
+    term TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    PRIMARY KEY (project_id, term, user_id)
+) WITHOUT ROWID;
+
+-- For any part of a value of at least three characters. The rowid is that of the user; no text is kept twice.
+CREATE VIRTUAL TABLE user_search USING fts5 (
+    text, content = '', tokenize = 'trigram', detail = 'full'
+);
+INSERT INTO user_search (user_search, rank) VALUES ('secure-delete', 1);
 
 CREATE TABLE identifiers (
     project_id TEXT NOT NULL,
@@ -38,6 +56,25 @@ CREATE TABLE change_marks (
     change_id TEXT NOT NULL,
     PRIMARY KEY (project_id, user_id, version)
 ) WITHOUT ROWID;
+
+-- Answers to idempotency keys: found by key, erased with their user.
+CREATE TABLE answers (
+    project_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (project_id, id)
+) WITHOUT ROWID;
+CREATE INDEX answers_of_user ON answers (project_id, user_id);
+
+CREATE TABLE sign_ins (
+    project_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (project_id, id)
+) WITHOUT ROWID;
+CREATE INDEX sign_ins_of_user ON sign_ins (project_id, user_id);
 
 CREATE TABLE tombstones (
     project_id TEXT NOT NULL,

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import apsw
 
+from userfold.core.queries import UserQuery, same_terms
 from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
@@ -35,7 +36,7 @@ from userfold.storage.port import (
     Write,
     WriteFailed,
 )
-from userfold.storage.sqlite import tables
+from userfold.storage.sqlite import search, tables
 from userfold.storage.sqlite.migrate import migrate
 from userfold.storage.sqlite.wal import Checkpointer
 
@@ -104,6 +105,9 @@ class SQLiteStore:
 
     async def list(self, kind: str) -> Sequence[Record]:
         return await self._in_reader_thread(partial(self._list, kind=kind))
+
+    async def users(self, query: UserQuery) -> Sequence[User]:
+        return await self._in_reader_thread(partial(_users, query=query))
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         last = min(up_to, after + limit)
@@ -249,11 +253,14 @@ class SQLiteStore:
 
     def _remove(self, key: Key, removed: Record | None) -> None:
         db, at = self._writer, (key.project_id, key.id)
-        if key.kind in COLLECTIONS:
+        if key.kind in tables.DELETE_MEMBERS:
+            db.execute(tables.DELETE_MEMBERS[key.kind], at)
+        elif key.kind in COLLECTIONS:
             db.execute(tables.DELETE_CHAIN, (key.project_id, self._heads.get(at)))
             db.execute(tables.DELETE_MARKS, at)
             self._heads[at] = None
         elif isinstance(removed, User):
+            search.remove(db, key.project_id, removed)
             db.execute(tables.DELETE_USER, (*at, removed.version))
             self._expect_one_row(key)
         elif key.kind != "user":
@@ -270,18 +277,24 @@ class SQLiteStore:
     def _update(self, key: Key, before: Record, after: Record) -> None:
         at = (key.project_id, key.id)
         if isinstance(after, User) and isinstance(before, User):
-            values = (after.version, self._heads.get(at), to_text(after), before.version)
-            self._writer.execute(tables.UPDATE_USER, (*at, *values))
+            if not same_terms(before, after):
+                search.remove(self._writer, key.project_id, before)
+            columns = (after.version, self._heads.get(at), after.created_at, after.updated_at, to_text(after))
+            self._writer.execute(tables.UPDATE_USER, (*at, *columns, before.version))
+            self._expect_one_row(key)
+            if not same_terms(before, after):
+                search.add(self._writer, key.project_id, after)
         else:
             table = tables.TABLES[key.kind]
             self._writer.execute(table.update, (*at, *table.to_row(after)))
-        self._expect_one_row(key)
+            self._expect_one_row(key)
 
     def _insert(self, key: Key, record: Record) -> None:
         at = (key.project_id, key.id)
         if isinstance(record, User):
-            values = (record.version, self._heads.get(at), to_text(record))
-            self._writer.execute(tables.INSERT_USER, (*at, *values))
+            columns = (record.version, self._heads.get(at), record.created_at, record.updated_at, to_text(record))
+            self._writer.execute(tables.INSERT_USER, (*at, *columns))
+            search.add(self._writer, key.project_id, record)
         else:
             table = tables.TABLES[key.kind]
             self._writer.execute(table.insert, (*at, *table.to_row(record)))
@@ -342,11 +355,19 @@ def _read_one(db: apsw.Connection, key: Key) -> Record | tuple[Record, ...] | No
     if key.kind == "user":
         row = _row(db, tables.SELECT_USER, at)
         return None if row is None else from_text("user", row[0])
+    if key.kind in tables.SELECT_MEMBERS:
+        rows = db.execute(tables.SELECT_MEMBERS[key.kind], at)
+        return tuple(from_text(COLLECTIONS[key.kind], text) for (text,) in rows)
     if key.kind in COLLECTIONS:
         return tuple(_chain(db, key.project_id, key.id, 1, None))
     table = tables.TABLES[key.kind]
     row = _row(db, table.select, at)
     return None if row is None else table.from_row(row)
+
+
+def _users(db: apsw.Connection, query: UserQuery) -> Sequence[User]:
+    sql, values = search.select(query)
+    return [user for (text,) in db.execute(sql, values) if isinstance(user := from_text("user", text), User)]
 
 
 def _history(db: apsw.Connection, *, project_id: str, user_id: str, first: int, last: int) -> Sequence[Change]:

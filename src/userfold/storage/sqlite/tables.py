@@ -47,6 +47,15 @@ def _document_table(name: str, kind: str) -> Table:
     return _table(name, ("document",), lambda record: (to_text(record),), lambda row: from_text(kind, row[1]))
 
 
+def _child_table(name: str, kind: str) -> Table:
+    """A table of records that belong to a user, and are erased with it."""
+
+    def to_row(record: Record) -> Row:
+        return record.user_id, to_text(record)  # type: ignore[attr-defined]
+
+    return _table(name, ("user_id", "document"), to_row, lambda row: from_text(kind, row[2]))
+
+
 def _identifier_row(record: Record) -> Row:
     assert isinstance(record, Identifier)
     return record.user_id, record.set_by
@@ -59,10 +68,21 @@ TABLES: dict[str, Table] = {
         _identifier_row,
         lambda row: Identifier(identifier=row[0], user_id=row[1], set_by=row[2]),
     ),
+    "idempotency": _child_table("answers", "idempotency"),
+    "sign_in": _child_table("sign_ins", "sign_in"),
     "tombstone": _document_table("tombstones", "tombstone"),
     "session": _document_table("sessions", "session"),
     "project": _document_table("projects", "project"),
     "api_key": _document_table("api_keys", "api_key"),
+}
+# Collections other than a user's chain of changes.
+SELECT_MEMBERS: dict[str, str] = {
+    "answers": "SELECT document FROM answers WHERE project_id = ?1 AND user_id = ?2 ORDER BY id",
+    "sign_ins": "SELECT document FROM sign_ins WHERE project_id = ?1 AND user_id = ?2 ORDER BY id",
+}
+DELETE_MEMBERS: dict[str, str] = {
+    "answers": "DELETE FROM answers WHERE project_id = ?1 AND user_id = ?2",
+    "sign_ins": "DELETE FROM sign_ins WHERE project_id = ?1 AND user_id = ?2",
 }
 LISTS: dict[str, str] = {
     "project": "SELECT document FROM projects ORDER BY id",
@@ -70,12 +90,21 @@ LISTS: dict[str, str] = {
 }
 
 SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
-INSERT_USER = "INSERT INTO users (project_id, id, version, last_change_id, document) VALUES (?1, ?2, ?3, ?4, ?5)"
+INSERT_USER = (
+    "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+)
 UPDATE_USER = (
-    "UPDATE users SET version = ?3, last_change_id = ?4, document = ?5"
-    " WHERE project_id = ?1 AND id = ?2 AND version = ?6"
+    "UPDATE users SET version = ?3, last_change_id = ?4, created_at = ?5, updated_at = ?6, document = ?7"
+    " WHERE project_id = ?1 AND id = ?2 AND version = ?8"
 )
 DELETE_USER = "DELETE FROM users WHERE project_id = ?1 AND id = ?2 AND version = ?3"
+
+SELECT_USER_ROW = "SELECT rowid FROM users WHERE project_id = ?1 AND id = ?2"
+INSERT_TERM = "INSERT OR IGNORE INTO user_terms (project_id, term, user_id) VALUES (?1, ?2, ?3)"
+DELETE_TERM = "DELETE FROM user_terms WHERE project_id = ?1 AND term = ?2 AND user_id = ?3"
+INSERT_SEARCH = "INSERT INTO user_search (rowid, text) VALUES (?1, ?2)"
+DELETE_SEARCH = "INSERT INTO user_search (user_search, rowid, text) VALUES ('delete', ?1, ?2)"
 
 INSERT_CHANGE = "INSERT INTO changes (project_id, id, previous_id, version, document) VALUES (?1, ?2, ?3, ?4, ?5)"
 INSERT_MARK = "INSERT INTO change_marks (project_id, user_id, version, change_id) VALUES (?1, ?2, ?3, ?4)"

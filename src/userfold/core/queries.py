@@ -1,0 +1,126 @@
+"""How users are found: the terms and the text of a user, and what a query asks of them.
+
+A store keeps these beside the document, in whatever index serves it; `matches` says what they mean.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from userfold.core import identifiers
+from userfold.core.records import User
+
+Order = Literal["created_at", "updated_at"]
+
+# A shorter text is looked for at the beginning of terms, because an index of parts has nothing shorter than this.
+TEXT_LENGTH_MIN = 3
+
+# Fields whose change changes what a user is found by.
+SEARCHED_FIELDS = (
+    "external_id",
+    "username",
+    "first_name",
+    "last_name",
+    "name",
+    "email_addresses",
+    "phone_numbers",
+    "contact_email",
+    "contact_phone",
+)
+TERM_KINDS = (
+    "id",
+    "external_id",
+    "username",
+    "first_name",
+    "last_name",
+    "name",
+    "email",
+    "phone",
+    "contact_email",
+    "contact_phone",
+)
+
+
+EXACT_KINDS = frozenset({"id", "external_id"})
+
+
+class UserQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which users, in which order, from where.
+
+    `any_terms`: a user has one of these. `text`: it stands in one of a user's terms, or, if it is shorter than
+    `TEXT_LENGTH_MIN`, one begins with it. `after`: (order value, id) of the last user of the page before.
+    """
+
+    project_id: str
+    any_terms: tuple[str, ...] | None = None
+    text: str | None = None
+    order: Order = "created_at"
+    descending: bool = False
+    after: tuple[int, str] | None = None
+    limit: int
+
+
+def terms(user: User) -> tuple[str, ...]:
+    """What the user is found by."""
+    return tuple(term(kind, value) for kind, value in _values(user) if value)
+
+
+def term(kind: str, value: str) -> str:
+    """`kind|value`. Ids are exact; everything else is folded."""
+    return f"{kind}|{value if kind in EXACT_KINDS else fold(value)}"
+
+
+def text(user: User) -> str:
+    """All values that a search looks into, folded, each on a line of its own."""
+    return "\n".join(fold(value) for _, value in _values(user) if value)
+
+
+def fold(value: str) -> str:
+    """`value` as searches compare it: NFC and case folded, on one line."""
+    return (
+        unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
+        .replace("\n", " ")
+        .replace("\0", " ")
+    )
+
+
+def same_terms(before: User, after: User) -> bool:
+    """Whether two versions of a user are found by the same; quick, because what did not change is shared."""
+    return all(getattr(before, field) is getattr(after, field) for field in SEARCHED_FIELDS)
+
+
+def matches(user: User, query: UserQuery) -> bool:
+    """Whether `query` asks for `user`, whatever its order and page."""
+    own = terms(user)
+    if query.any_terms is not None and not set(own) & set(query.any_terms):
+        return False
+    if query.text is None:
+        return True
+    wanted = fold(query.text)
+    if len(wanted) < TEXT_LENGTH_MIN:
+        return any(term.partition("|")[2].startswith(wanted) for term in own)
+    return any(wanted in line for line in text(user).split("\n"))
+
+
+def position(user: User, order: Order) -> tuple[int, str]:
+    """Where the user stands in that order. Ids make it exact: times may be equal."""
+    return getattr(user, order), user.id
+
+
+def _values(user: User) -> Iterator[tuple[str, str | None]]:
+    yield "id", user.id
+    yield "external_id", user.external_id
+    yield "username", identifiers.username(user.username) if user.username else None
+    yield "first_name", user.first_name
+    yield "last_name", user.last_name
+    yield "name", user.name
+    for address in user.email_addresses:
+        yield "email", address.email_address
+    for number in user.phone_numbers:
+        yield "phone", number.phone_number
+    yield "contact_email", user.contact_email
+    yield "contact_phone", user.contact_phone

@@ -1,0 +1,34 @@
+"""Sign-ins: who is signed in, for how long, and how that ends."""
+
+from __future__ import annotations
+
+import msgspec
+
+from userfold.core.reading import Records, Writes, read_members
+from userfold.core.records import Key, SignIn
+
+LIVE_MAX = 100  # of one user; with one more, the oldest ends
+
+
+def sign_in(project_id: str, new: SignIn, records: Records, now: int) -> Writes:
+    """The writes that begin `new`, and end the oldest of those that are too many."""
+    members = read_members(records, Key("sign_ins", project_id, new.user_id), SignIn)
+    live = sorted((member for member in members if member.is_live(now)), key=lambda member: member.id)
+    surplus = live[: len(live) + 1 - LIVE_MAX] if len(live) >= LIVE_MAX else []
+    writes: Writes = {_key(project_id, old): revoked(old, now) for old in surplus}
+    return writes | {_key(project_id, new): new}
+
+
+def revoke_all(project_id: str, user_id: str, records: Records, now: int) -> Writes:
+    """The writes that end every live sign-in of a user."""
+    members = read_members(records, Key("sign_ins", project_id, user_id), SignIn)
+    return {_key(project_id, member): revoked(member, now) for member in members if member.is_live(now)}
+
+
+def revoked(sign_in: SignIn, now: int) -> SignIn:
+    """`sign_in`, ended at `now`."""
+    return msgspec.structs.replace(sign_in, status="revoked", ended_at=now, version=sign_in.version + 1)
+
+
+def _key(project_id: str, sign_in: SignIn) -> Key:
+    return Key("sign_in", project_id, sign_in.id)

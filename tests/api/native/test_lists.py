@@ -1,0 +1,183 @@
+"""The native API: users are listed, filtered and searched, page by page. Over every store."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from tests.server import InProcess, Keys
+
+
+def listed(api: InProcess, *, key: str | None = None, **parameters: Any) -> list[str]:
+    """The ids on one page."""
+    reply = api.ask("GET", f"/v1/users?{urlencode(parameters)}", key=key)
+    assert reply.status_code == 200, reply.text
+    return [user["id"] for user in reply.json()["data"]]
+
+
+def walked(api: InProcess, **parameters: Any) -> list[str]:
+    """The ids on all pages."""
+    ids: list[str] = []
+    cursor: dict[str, Any] = {}
+    while True:
+        page = api.ask("GET", f"/v1/users?{urlencode(parameters | cursor)}").json()
+        assert len(page["data"]) <= int(parameters.get("limit", 100))
+        ids += [user["id"] for user in page["data"]]
+        if page["next_cursor"] is None:
+            return ids
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def test_a_project_without_users_has_one_empty_page(api: InProcess) -> None:
+    assert api.ask("GET", "/v1/users").json() == {"data": [], "next_cursor": None}
+
+
+def test_a_list_shows_users_as_they_are(api: InProcess) -> None:
+    users = [api.user(name=name) for name in ("Ada", "Bea")]
+    assert sorted(api.ask("GET", "/v1/users").json()["data"], key=lambda user: str(user["name"])) == users
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 500])
+def test_pages_hold_every_user_once_in_order(api: InProcess, limit: int) -> None:
+    users = [api.user(name=f"n{index}") for index in range(7)]
+    api.ask("PATCH", f"/v1/users/{users[2]['id']}", {"name": "later"})
+    for order in ("created_at", "updated_at"):
+        now = [api.read(user["id"]) for user in users]
+        expected = [user["id"] for user in sorted(now, key=lambda user: (user[order], user["id"]))]
+        assert walked(api, limit=limit, order_by=order) == expected
+        assert walked(api, limit=limit, order_by=f"-{order}") == expected[::-1]
+    assert walked(api, limit=limit) == walked(api, limit=limit, order_by="created_at")
+
+
+def test_names_are_looked_up_in_their_normal_form(api: InProcess) -> None:
+    user = api.user(
+        external_id="U-1", username="Ada", email_addresses=["ada@example.com"], contact_email="home@example.com"
+    )
+    api.user(external_id="u-1", username="bea", email_addresses=["bea@example.com"])
+    mine = [user["id"]]
+    assert listed(api, external_id="U-1") == mine
+    assert listed(api, username="aDA") == mine
+    assert listed(api, email="ADA@Example.com") == mine
+    assert listed(api, email="home@example.com") == mine
+    assert listed(api, external_id="U-2") == listed(api, username="ad") == listed(api, email="x@example.com") == []
+    assert listed(api, email="ada@example.com", query="exam") == mine
+    assert listed(api, email="ada@example.com", query="nothing") == []
+
+
+def test_an_address_that_somebody_owns_does_not_find_those_who_only_claim_it(api: InProcess) -> None:
+    claims = api.user(contact_email="ada@example.com")
+    assert listed(api, email="ada@example.com") == [claims["id"]]
+    owns = api.user(email_addresses=["ada@example.com"])
+    api.user(contact_email="ada@example.com")
+    assert listed(api, email="ada@example.com") == [owns["id"]]
+    assert walked(api, email="ada@example.com", limit=1) == [owns["id"]]
+
+
+def test_those_who_only_claim_an_address_are_found_page_by_page(api: InProcess) -> None:
+    claim = [api.user(contact_email="ada@example.com")["id"] for _ in range(5)]
+    assert sorted(walked(api, email="ada@example.com", limit=2)) == sorted(claim)
+
+
+QUERIES = ["lovelace", "VELA", "ada lo", "ad", "+4", "@example", "exa", "u-1", "7946", "straSSE", "é", 'q"uote']
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_search_finds_parts_of_what_names_a_user(api: InProcess, query: str) -> None:
+    user = api.user(
+        name="Ada Lovelace",
+        first_name="Straße",
+        last_name='É q"uote',
+        external_id="u-1",
+        email_addresses=["ada@example.com"],
+        phone_numbers=["+442079460958"],
+        traits={"secret": "not looked into"},
+    )
+    api.user(name="Zzz", traits={"a": query})
+    assert listed(api, query=query) == [user["id"]]
+
+
+@pytest.mark.parametrize(
+    "query", ["not looked", "%", "_da", "ada*", '"', "OR", "a OR b", "NEAR(", "a\0b", "abc\0", "\0"]
+)
+def test_a_search_takes_every_character_as_itself(api: InProcess, query: str) -> None:
+    api.user(name="Ada Lovelace", traits={"secret": "not looked into"})
+    assert listed(api, query=query) == []
+
+
+def test_a_search_follows_what_changes(api: InProcess) -> None:
+    user = api.user(name="Ada Lovelace", username="ada")
+    api.ask("PATCH", f"/v1/users/{user['id']}", {"name": "Augusta King", "username": None})
+    assert listed(api, query="lovelace") == listed(api, username="ada") == []
+    assert listed(api, query="augusta") == [user["id"]]
+    api.ask("DELETE", f"/v1/users/{user['id']}")
+    assert listed(api, query="augusta") == listed(api) == []
+
+
+def cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+BAD: list[tuple[dict[str, str], str]] = [
+    *(({"cursor": garbage}, "parameter_invalid") for garbage in ("", "!", "A", "ä", "null", "x" * 5000)),
+    *(({"cursor": cursor(text)}, "parameter_invalid") for text in ("", "|", "a|b", "1.5|user_1", "9" * 5000 + "|a")),
+    ({"cursor": cursor("9" * 30 + "|user_1")}, "parameter_invalid"),
+    ({"cursor": cursor("-" + "9" * 30 + "|user_1")}, "parameter_invalid"),
+    *(({"limit": value}, "parameter_invalid") for value in ("0", "-1", "501", "x", "", "1.0", "9" * 30)),
+    *(({"order_by": value}, "parameter_invalid") for value in ("", "name", "--created_at", "created_at,id")),
+    ({"email": "nobody"}, "parameter_invalid"),
+    ({"username": "a b"}, "parameter_invalid"),
+    ({"external_id": ""}, "parameter_invalid"),
+    ({"external_id": "a", "username": "b"}, "parameter_invalid"),
+    ({"offset": "1"}, "parameter_unknown"),
+    ({"Limit": "1"}, "parameter_unknown"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "code"), BAD)
+def test_bad_parameters_are_refused_by_name(api: InProcess, parameters: dict[str, str], code: str) -> None:
+    api.user()
+    reply = api.ask("GET", f"/v1/users?{urlencode(parameters)}")
+    assert (reply.status_code, reply.json()["code"]) == (400, code)
+    assert any(name in reply.json()["detail"] for name in parameters)
+
+
+def test_a_walk_sees_everybody_who_was_there_once_while_others_are_made(api: InProcess) -> None:
+    there = {api.user()["id"] for _ in range(20)}
+
+    async def test() -> list[str]:
+        headers = {"authorization": f"Bearer {api.keys.secret}"}
+        transport = httpx.ASGITransport(api.app)
+        seen: list[str] = []
+        async with httpx.AsyncClient(transport=transport, base_url="http://userfold.test", headers=headers) as client:
+
+            async def make() -> None:
+                for _ in range(20):
+                    assert (await client.post("/v1/users", json={})).status_code == 201
+
+            makers = [asyncio.create_task(make()) for _ in range(4)]
+            path = "/v1/users?limit=3"
+            while True:
+                page = (await client.get(path)).json()
+                seen += [user["id"] for user in page["data"]]
+                if page["next_cursor"] is None:
+                    break
+                path = f"/v1/users?limit=3&cursor={page['next_cursor']}"
+            await asyncio.gather(*makers)
+        return seen
+
+    seen = api.wait_for(test())
+    assert len(seen) == len(set(seen))
+    assert there <= set(seen)
+    assert len(walked(api)) == 100
+
+
+def test_users_of_another_project_are_in_no_list(api: InProcess, other: Keys) -> None:
+    user = api.user(name="Ada Lovelace", external_id="u-1", email_addresses=["ada@example.com"])
+    for parameters in ({}, {"external_id": "u-1"}, {"email": "ada@example.com"}, {"query": "ada"}, {"query": "ad"}):
+        assert listed(api, key=other.secret, **parameters) == []
+        assert listed(api, **parameters) == [user["id"]]

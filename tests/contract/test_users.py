@@ -1,0 +1,275 @@
+"""Finding users: every store answers what a plain list would."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.contract.samples import PROJECT, change, change_user, next_version, put, remove_user
+from userfold.core.queries import UserQuery, matches, position, term
+from userfold.core.records import EmailAddress, PhoneNumber, User
+from userfold.storage.port import Store
+
+ALL = UserQuery(project_id=PROJECT, limit=1000)
+
+# Values that are alike in case, in form or in part, and that hold what SQL, LIKE and FTS5 treat as special.
+NAMES = [
+    "Ada",
+    "ADA lovelace",
+    "ada%b_c",
+    "Zoë",
+    "ZOE\u0308",  # NFD
+    "zo",
+    "Ω",
+    "ΣΊΣΥΦΟΣ",
+    "σίσυφος",
+    "Straße",
+    "STRASSE",
+    "İstanbul",
+    "ıstanbul",
+    "Иван Петров",
+    "李小龍",
+    "李小",
+    'a"b" OR "c',
+    "a*b^c:d",
+    "line\none",
+    "line one",
+    "'; --",
+    "\\",
+    "a|b",
+    "𝒵𝒵𝒵𝒵",
+    "nul l",
+    " ",
+]
+TEXTS = [
+    *NAMES,
+    "",
+    "a",
+    "A",
+    "z",
+    "ZO",
+    "zoe\u0308",
+    "oë",
+    "%",
+    "_",
+    "*",
+    '"',
+    '""',
+    '"""',
+    "%b_",
+    "***",
+    "___",
+    "%%%",
+    "\n",
+    "\ne",
+    "ne\no",
+    "ss",
+    "ß",
+    "ß e",
+    "ΣΥΦ",
+    "ς",
+    "i\u0307",
+    "İST",
+    "小",
+    "小龍",
+    "李小龍",
+    "Петр",
+    "𝒵𝒵",
+    "𝒵𝒵𝒵",
+    "AND",
+    "OR ",
+    "NOT",
+    "NEAR(",
+    "text:",
+    "text : ada",
+    "@x.",
+    "A@X.ORG",
+    "+44",
+    "u1",
+    "U1",
+    "ext",
+    "EXT",
+    "Ext 1",
+    "id|",
+    "name|ada",
+    "no such text",
+]
+IDS = ["u1", "u2", "U2", "u10", "ada"]
+EMAILS = ["a@x.org", "zoë@x.org", "zoe@x.org", "straße@y.org"]
+PHONES = ["+442079460958", "+4915112345678"]
+
+
+def _emails(addresses: list[str]) -> tuple[EmailAddress, ...]:
+    return tuple(
+        EmailAddress(id=f"idn_{number}", email_address=address, created_at=1, updated_at=1)
+        for number, address in enumerate(addresses)
+    )
+
+
+def _phones(numbers: list[str]) -> tuple[PhoneNumber, ...]:
+    return tuple(PhoneNumber(id=f"idn_{n}", phone_number=n, created_at=1, updated_at=1) for n in numbers)
+
+
+names = st.none() | st.sampled_from(NAMES) | st.sampled_from(NAMES).map(lambda name: name * 2)
+STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
+    "external_id": st.sampled_from([None, "Ext 1", "ext 1", "u1", "Zoë"]),
+    "username": st.sampled_from([None, "Ada", "ada", "zoë"]),
+    "first_name": names,
+    "last_name": names,
+    "name": names,
+    "email_addresses": st.lists(st.sampled_from(EMAILS), max_size=2).map(_emails),
+    "phone_numbers": st.lists(st.sampled_from(PHONES), max_size=1).map(_phones),
+    "contact_email": st.sampled_from([None, "A@x.org", "other@x.org"]),
+    "contact_phone": st.sampled_from([None, "+44 20", "call me"]),
+    "traits": st.just({"name": "Ada"}),  # nobody is found by these
+    "created_at": st.integers(1, 3),
+    "updated_at": st.integers(1, 3),
+}
+fields = st.sets(st.sampled_from(sorted(STRATEGIES)), max_size=4).flatmap(
+    lambda chosen: st.fixed_dictionaries({name: STRATEGIES[name] for name in sorted(chosen)})
+)
+# A user of that id is made or changed so, or, with None, deleted.
+steps = st.lists(st.tuples(st.sampled_from(IDS), fields | fields | fields | st.none()), max_size=25)
+any_terms = st.lists(
+    st.builds(term, st.sampled_from(["first_name", "name"]), st.sampled_from(NAMES))
+    | st.builds(term, st.sampled_from(["email", "contact_email"]), st.sampled_from(EMAILS))
+    | st.sampled_from(
+        ["id|u1", "id|U2", "id|nobody", "external_id|Ext 1", "username|ada", "phone|+442079460958", "", "name|"]
+    ),
+    max_size=4,
+).map(tuple)
+queries = st.builds(
+    UserQuery,
+    project_id=st.just(""),
+    any_terms=st.none() | st.none() | any_terms,
+    text=st.none() | st.sampled_from(TEXTS) | st.text(st.sampled_from('aàAzë%_*"\n Ω李'), max_size=4),
+    order=st.sampled_from(["created_at", "updated_at"]),
+    descending=st.booleans(),
+    limit=st.sampled_from([1, 2, 3, 100]),
+)
+project_numbers = count(1)
+
+
+def expected(users: dict[str, User], query: UserQuery) -> list[User]:
+    """All pages of `query` over a plain list."""
+    found = [user for user in users.values() if matches(user, query)]
+    return sorted(found, key=lambda user: position(user, query.order), reverse=query.descending)
+
+
+async def all_pages(store: Store, query: UserQuery) -> list[User]:
+    """What a caller gets who follows the cursor to the end."""
+    found: list[User] = []
+    while page := await store.users(query):
+        assert len(page) <= query.limit
+        found += page
+        query = msgspec.structs.replace(query, after=position(page[-1], query.order))
+    return found
+
+
+async def take(store: Store, users: dict[str, User], id_: str, drawn: dict[str, Any] | None, project_id: str) -> None:
+    """Do one step in the store and in the dict."""
+    before = users.get(id_)
+    if drawn is None and before is not None:
+        await remove_user(store, users.pop(id_), project_id)
+    elif drawn is not None and before is not None:
+        users[id_] = next_version(before, **drawn)
+        await change_user(store, before, users[id_], project_id)
+    elif drawn is not None:
+        users[id_] = User(id=id_, version=1, **drawn)
+        await put(store, users[id_], change(id_), project_id=project_id)
+
+
+shared_store = settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@shared_store
+@given(steps, st.lists(queries, min_size=1, max_size=12))
+@example([("u1", {"name": "x" * 3}), ("u1", {"name": "y" * 3}), ("u1", None), ("u2", {})], [ALL])
+def test_users_are_found_as_in_a_plain_list_page_by_page(
+    store: Store, runner: asyncio.Runner, drawn: list[tuple[str, dict[str, Any] | None]], asked: list[UserQuery]
+) -> None:
+    project_id = f"prj_{next(project_numbers)}"  # the users of all other examples are in the same store
+
+    async def scenario() -> None:
+        users: dict[str, User] = {}
+        for id_, fields in drawn:
+            await take(store, users, id_, fields, project_id)
+        for query in asked:
+            query = msgspec.structs.replace(query, project_id=project_id)
+            assert await all_pages(store, query) == expected(users, query), query
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize("wanted", TEXTS)
+def test_every_text_finds_the_same_as_in_a_plain_list(store: Store, runner: asyncio.Runner, wanted: str) -> None:
+    users = {f"u{n}": User(id=f"u{n}", name=name, version=1, created_at=n % 3) for n, name in enumerate(NAMES)}
+    query = msgspec.structs.replace(ALL, text=wanted)
+
+    async def scenario() -> None:
+        await put(store, *users.values(), *(change(id_) for id_ in users))
+        assert await store.users(query) == expected(users, query)
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["ab\0cd", "\0\0\0", "\U0010ffff" * 4, "a\U0010ffff\U0010ffff"])
+def test_a_character_that_a_store_may_take_for_an_end_is_one_like_any_other(
+    store: Store, runner: asyncio.Runner, name: str
+) -> None:
+    users = {id_: User(id=id_, name=name, version=1) for id_, name in {"u1": name, "u2": "abcd", "u3": "ab"}.items()}
+
+    async def scenario() -> None:
+        await put(store, *users.values(), *(change(id_) for id_ in users))
+        for length in range(1, len(name) + 1):
+            query = msgspec.structs.replace(ALL, text=name[:length])
+            assert await store.users(query) == expected(users, query), query.text
+
+    runner.run(scenario())
+
+
+def test_nothing_finds_a_deleted_user_and_its_namesake_is_still_found(store: Store, runner: asyncio.Runner) -> None:
+    email = _emails(["ada@x.org"])
+    first, second = (User(id=id_, name="Ada", email_addresses=email, version=1) for id_ in ("u1", "u2"))
+    asked = [
+        msgspec.structs.replace(ALL, **wish)
+        for wish in (
+            {},
+            {"text": "ad"},
+            {"text": "ada"},
+            {"text": "@x.org"},
+            {"any_terms": ("name|ada", "email|ada@x.org")},
+            {"order": "updated_at", "descending": True},
+        )
+    ]
+
+    async def scenario() -> None:
+        await put(store, first, second, change("u1"), change("u2"))
+        assert [len(await store.users(query)) for query in asked] == [2] * len(asked)
+        await remove_user(store, first)
+        assert [await store.users(query) for query in asked] == [[second]] * len(asked)
+        assert await store.users(msgspec.structs.replace(ALL, any_terms=("id|u1",))) == []
+        await put(store, User(id="u1", version=1), change("u1"))
+        assert await store.users(asked[2]) == [second], "a user that is made again is found by nothing that it was"
+
+    runner.run(scenario())
+
+
+def test_users_of_another_project_are_never_found(store: Store, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        for project_id in ("prj_1", "prj_2"):
+            await put(store, User(id="u1", name=f"Ada {project_id}", version=1), change("u1"), project_id=project_id)
+        for wish in ({}, {"text": "a"}, {"text": "ada"}, {"any_terms": ("id|u1",)}):
+            found = await store.users(msgspec.structs.replace(ALL, **wish))
+            assert [user.name for user in found] == ["Ada prj_1"]
+        assert await store.users(msgspec.structs.replace(ALL, text="prj_2")) == []
+
+    runner.run(scenario())
