@@ -25,10 +25,12 @@ import msgspec
 from userfold.app import App, build_app
 from userfold.core.commands import CreateProject
 from userfold.core.ids import make_id
-from userfold.core.records import Change, Key, Project, ProjectSettings, Record
+from userfold.core.queries import UserQuery
+from userfold.core.records import Change, Key, Project, ProjectSettings, Record, User
 from userfold.engine import random_bits
-from userfold.first_start import OPERATOR, api_key, new_publishable_key, new_secret_key
+from userfold.first_start import OPERATOR
 from userfold.storage.port import Fold, Read, Records, Store, T, Write
+from userfold.tokens import api_key, new_publishable_key, new_secret_key
 
 USERFOLD = (sys.executable, "-m", "userfold")
 READY = "Userfold is ready at "
@@ -251,6 +253,9 @@ class Watched:
 
     async def list(self, kind: str) -> Sequence[Record]:
         return await self.inner.list(kind)
+
+    async def users(self, query: UserQuery) -> Sequence[User]:
+        return await self.inner.users(query)
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         return await self.inner.history(project_id, user_id, after=after, up_to=up_to, limit=limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -33,7 +34,7 @@ from userfold.core.errors import DomainError
 from userfold.core.identifiers import username
 from userfold.core.jsontext import same_text
 from userfold.core.reading import Records
-from userfold.core.records import Change, Session, Tombstone, User
+from userfold.core.records import Change, Key, Session, Tombstone, User
 from userfold.core.rules import Applied, apply
 
 MINUTE_MS = 60_000
@@ -76,7 +77,7 @@ def step(command: Command, records: Database, number: int) -> Applied | DomainEr
     return outcome
 
 
-def check_reading(view: Mapping[Key, Record | None], records: Database, applied: Applied) -> None:
+def check_reading(view: Mapping[Key, Any], records: Database, applied: Applied) -> None:
     """What is written over was read, so that the engine can tell an update from an insert."""
     assert {key for key in applied.writes if key in records} <= view.keys()
 
