@@ -257,6 +257,14 @@ class Watched:
     async def users(self, query: UserQuery) -> Sequence[User]:
         return await self.inner.users(query)
 
+    async def of_user(
+        self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
+    ) -> Sequence[Record]:
+        return await self.inner.of_user(kind, project_id, user_id, after=after, descending=descending, limit=limit)
+
+    async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:
+        return await self.inner.expired(kind, before=before, limit=limit)
+
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         return await self.inner.history(project_id, user_id, after=after, up_to=up_to, limit=limit)
 

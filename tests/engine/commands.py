@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
+from userfold.core.applied import Applied
 from userfold.core.commands import (
     Command,
     CreateKey,
@@ -33,7 +34,6 @@ from userfold.core.commands import (
 from userfold.core.merge import MODES
 from userfold.core.operations import OPERATIONS
 from userfold.core.records import ApiKey, Project, Session
-from userfold.core.rules import Applied
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from userfold.core.records import ApiKey, Project
+from userfold.core.records import ApiKey, Key, Project
 from userfold.core.trust import Author
 
 
@@ -125,6 +125,13 @@ class UpdateProject(Command, frozen=True, kw_only=True):
 
     name: str | None = None
     settings: dict[str, Any] | None = None
+    if_match: IfMatch = None
+
+
+class Forget(Command, frozen=True, kw_only=True):
+    """Remove what nobody needs any more: of these records, those whose time is over or whose user is gone."""
+
+    keys: tuple[Key, ...]
 
 
 class CreateKey(Command, frozen=True, kw_only=True):

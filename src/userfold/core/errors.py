@@ -202,10 +202,10 @@ class SessionClosed(DomainError):
 
 
 class VersionMismatch(DomainError):
-    """The user is at version {current}, not at the one that the request was made for."""
+    """It is at version {current}, not at the one that the request was made for."""
 
     code = "version_mismatch"
-    hint = "Read the user again, apply the change to what you find, and send it with the new ETag."
+    hint = "Read it again, apply the change to what you find, and send it with the new ETag."
 
 
 class TestFailed(DomainError):

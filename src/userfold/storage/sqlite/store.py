@@ -104,10 +104,21 @@ class SQLiteStore:
             return await self._in_reader_thread(partial(self._get, keys=keys))
 
     async def list(self, kind: str) -> Sequence[Record]:
-        return await self._in_reader_thread(partial(self._list, kind=kind))
+        return await self._in_reader_thread(partial(_documents, kind=kind, sql=tables.LISTS[kind], values=()))
 
     async def users(self, query: UserQuery) -> Sequence[User]:
         return await self._in_reader_thread(partial(_users, query=query))
+
+    async def of_user(
+        self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
+    ) -> Sequence[Record]:
+        sql = tables.OF_USER[kind][descending]
+        start = after if after is not None else tables.AFTER_ALL if descending else ""
+        page = partial(_documents, kind=kind, sql=sql, values=(project_id, user_id, start, limit))
+        return await self._in_reader_thread(page)
+
+    async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:
+        return await self._in_reader_thread(partial(_expired, kind=kind, values=(before, limit)))
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         last = min(up_to, after + limit)
@@ -325,9 +336,6 @@ class SQLiteStore:
         except apsw.Error as error:
             raise _translated(error) from error
 
-    def _list(self, db: apsw.Connection, kind: str) -> Sequence[Record]:
-        return [from_text(kind, text) for (text,) in db.execute(tables.LISTS[kind])]
-
 
 class _Busy(Exception):
     """Another connection holds the write lock."""
@@ -363,6 +371,14 @@ def _read_one(db: apsw.Connection, key: Key) -> Record | tuple[Record, ...] | No
     table = tables.TABLES[key.kind]
     row = _row(db, table.select, at)
     return None if row is None else table.from_row(row)
+
+
+def _documents(db: apsw.Connection, *, kind: str, sql: str, values: tuple[Any, ...]) -> Sequence[Record]:
+    return [from_text(kind, text) for (text,) in db.execute(sql, values)]
+
+
+def _expired(db: apsw.Connection, *, kind: str, values: tuple[int, int]) -> Sequence[Key]:
+    return [Key(kind, project_id, id_) for project_id, id_ in db.execute(tables.EXPIRED[kind], values)]
 
 
 def _users(db: apsw.Connection, query: UserQuery) -> Sequence[User]:
