@@ -14,13 +14,15 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
+from userfold.api.bodies import LINES_BYTES_MAX, ClientGone, ClientStalled, Incoming, Message, ReadAhead, Receive
 from userfold.core import jsontext
 from userfold.core.applied import Applied
 from userfold.core.commands import Command
@@ -32,13 +34,11 @@ from userfold.storage.port import Store, StoreError
 
 log = logging.getLogger("userfold.api")
 
-BODY_BYTES_MAX = 1 << 20
 UNKNOWN_PATHS_LOGGED_MAX = 1_000
 RETRY_AFTER_S = b"1"
+STALL_S = 60  # for how long a client may take nothing of a reply that is made piece by piece
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -80,12 +80,6 @@ class NotBuilt(WireRefusal):
     code = "not_built"
 
 
-class BodyTooLarge(WireRefusal):
-    """The body is larger than {size_max} bytes."""
-
-    code = "body_too_large"
-
-
 class ContentTypeUnsupported(WireRefusal):
     """The body must be {wanted}; the request says {given!r}."""
 
@@ -120,7 +114,10 @@ Refusal = DomainError | StoreError | Busy
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request with its whole body. `params` are the named parts of the path, decoded."""
+    """One request with its whole body; if the route `streams`, `body` is empty and what comes is at `incoming`.
+
+    `params` are the named parts of the path, decoded.
+    """
 
     method: str
     path: str  # as it was sent
@@ -128,6 +125,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     query_string: bytes
     headers: Mapping[bytes, bytes]  # names in lower case; of a repeated one the last
     body: bytes
+    incoming: Incoming
     caller: Caller | None
     id: str
 
@@ -162,6 +160,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise BodyNotObject
         return value
 
+    async def with_body(self) -> Request:
+        """The request with its whole body, for a route that streams but need not this time."""
+        return msgspec.structs.replace(self, body=await read_whole(self.incoming))
+
     def require_content_type(self, content_types: Iterable[str]) -> str:
         """The media type of the body, which must be one of these."""
         given = self.header(b"content-type") or ""
@@ -171,12 +173,21 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return media_type
 
 
+Pieces = AsyncGenerator[bytes, None]
+
+
 class Reply(msgspec.Struct, frozen=True):
-    """What is sent back."""
+    """What is sent back: `body`, or the pieces of a body that is long or not known yet, each when it is there.
+
+    Before its first piece a generator may raise what a handler may raise. After it the status has been sent: what goes
+    wrong has to be said in the body, and anything raised cuts the connection, so that no client takes a part for the
+    whole. A generator is closed when its client has gone.
+    """
 
     status: int
     body: bytes = b""
     headers: Headers = ()
+    pieces: Pieces | None = None
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,13 +211,14 @@ Handler = Callable[[Service, Request], Awaitable[Reply]]
 class Route(msgspec.Struct, frozen=True):
     """One line of a route table. `{name}` in `path` takes one part of a request's path. No handler: not built.
 
-    `reads`: a key that may only read may call it.
+    `reads`: a key that may only read may call it. `streams`: it is called before the body is there.
     """
 
     method: str
     path: str
     handler: Handler | None
     reads: bool = False
+    streams: bool = False
 
 
 class Api:
@@ -233,6 +245,7 @@ class Api:
         self._check_request = check_request
         self._open_to_all = open_to_all
         self._unknown_paths: set[str] = set()
+        self._read_ahead = ReadAhead()
         # Ids of requests: unlike any other process's, and counted within this one.
         self._start = secrets.token_hex(6)
         self._requests = itertools.count(1)
@@ -240,18 +253,38 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         request_id = self._request_id(headers)
+        incoming = Incoming(receive, headers, self._read_ahead)
+        head = scope["method"] == "HEAD"
         try:
-            reply = await self._handle(scope, receive, headers, request_id)
-        except (DomainError, StoreError, Busy) as refusal:
-            reply = self._error_reply(refusal, request_id)
+            reply, first = await self._reply(scope, incoming, headers, request_id)
+            if reply.pieces is None:
+                await send_reply(send, reply, request_id, head=head)
+            else:
+                await send_pieces(send, reply, first, request_id, head=head, gone=lambda: incoming.gone)
         except ClientGone:
             return
+        finally:
+            incoming.close()
+
+    async def _reply(
+        self, scope: Scope, incoming: Incoming, headers: Mapping[bytes, bytes], request_id: str
+    ) -> tuple[Reply, bytes | None]:
+        """What the handler answers, or what its refusal is; of a reply in pieces also the first of them."""
+        try:
+            reply = await self._handle(scope, incoming, headers, request_id)
+            if reply.pieces is None or scope["method"] == "HEAD":
+                return reply, None
+            incoming.listen()
+            return reply, await anext(reply.pieces, None)
+        except (DomainError, StoreError, Busy) as refusal:
+            return self._error_reply(refusal, request_id), None
+        except ClientGone:
+            raise
         except Exception:
             log.exception("%s %r broke (request %s)", scope["method"], scope["path"], request_id)
-            reply = self._error_reply(CommandBroken(), request_id)
-        await send_reply(send, reply, request_id, head=scope["method"] == "HEAD")
+            return self._error_reply(CommandBroken(), request_id), None
 
-    async def _handle(self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], request_id: str) -> Reply:
+    async def _handle(self, scope: Scope, incoming: Incoming, headers: Mapping[bytes, bytes], request_id: str) -> Reply:
         method = scope["method"]
         methods, params = self._find(scope)
         route = methods.get("GET" if method == "HEAD" else method)
@@ -262,6 +295,8 @@ class Api:
             raise KeyReadOnly
         if route.handler is None:
             raise NotBuilt(what=f"{route.method} {route.path}")
+        if route.streams:
+            incoming.require_size(LINES_BYTES_MAX)
         request = Request(
             method=method,
             path=scope["raw_path"].decode("latin-1"),
@@ -270,18 +305,12 @@ class Api:
             headers=headers,
             caller=caller,
             id=request_id,
-            body=await self._body(receive, headers),
+            incoming=incoming,
+            body=b"" if route.streams else await read_whole(incoming),
         )
         if self._check_request is not None:
             self._check_request(request)
         return await route.handler(self._service, request)
-
-    async def _body(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-        try:
-            return await read_body(receive, headers)
-        except asyncio.CancelledError:
-            # The server stops and has waited long enough for the rest. Nothing was asked of the engine yet.
-            raise Stopping from None
 
     def _find(self, scope: Scope) -> tuple[dict[str, Route], dict[str, str]]:
         mount, path = scope["raw_path"][: len(self._prefix)], scope["raw_path"][len(self._prefix) :]
@@ -358,33 +387,13 @@ class _Node:
         return node.methods, dict(zip(node.names, texts, strict=True))
 
 
-class ClientGone(Exception):
-    """The client closed the connection before its request was complete."""
-
-
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-    """The whole body, up to `BODY_BYTES_MAX`. Raises `BodyTooLarge`, before reading it if its length is declared."""
-    declared = header(headers, b"content-length") or ""
-    if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
-        raise BodyTooLarge(size_max=BODY_BYTES_MAX)
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        chunks.append(_body_of(message))
-        size += len(chunks[-1])
-        if size > BODY_BYTES_MAX:
-            raise BodyTooLarge(size_max=BODY_BYTES_MAX)
-        more = message.get("more_body", False)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _body_of(message: Message) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    body: bytes = message.get("body", b"")
-    return body
+async def read_whole(incoming: Incoming) -> bytes:
+    """The whole body. Raises `BodyTooLarge`, `ClientGone`, `Stopping`."""
+    try:
+        return await incoming.whole()
+    except asyncio.CancelledError:
+        # The server stops and has waited long enough for the rest. Nothing was asked of the engine yet.
+        raise Stopping from None
 
 
 async def send_reply(send: Send, reply: Reply, request_id: str, *, head: bool = False) -> None:
@@ -398,6 +407,42 @@ async def send_reply(send: Send, reply: Reply, request_id: str, *, head: bool = 
         del headers[-2]  # RFC 9110, 8.6: no Content-Length in a 204
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else reply.body})
+
+
+async def send_pieces(
+    send: Send, reply: Reply, first: bytes | None, request_id: str, *, head: bool, gone: Callable[[], bool]
+) -> None:
+    """Send `reply` piece by piece. If its generator breaks, or its client does, the connection is cut.
+
+    A server cuts it when an application returns without having ended its reply.
+    """
+    assert reply.pieces is not None
+    headers = [*reply.headers, (b"x-request-id", request_id.encode("latin-1"))]
+    try:
+        async with aclosing(reply.pieces) as pieces:
+            await _send_in_time(send, {"type": "http.response.start", "status": reply.status, "headers": headers})
+            piece = None if head else first
+            while piece is not None and not gone():
+                await _send_in_time(send, {"type": "http.response.body", "body": piece, "more_body": True})
+                piece = await anext(pieces, None)
+        if not gone():
+            await send({"type": "http.response.body", "body": b""})
+    except ClientStalled:
+        log.warning("the reply to request %s was cut: its client took nothing for %d s", request_id, STALL_S)
+    except asyncio.CancelledError:
+        log.warning("the reply to request %s was cut: the server stops", request_id)
+    except ClientGone:
+        return
+    except Exception:
+        log.exception("the reply to request %s broke off", request_id)
+
+
+async def _send_in_time(send: Send, message: Message) -> None:
+    try:
+        async with asyncio.timeout(STALL_S):
+            await send(message)
+    except TimeoutError:
+        raise ClientStalled from None
 
 
 def json_reply(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Reply:

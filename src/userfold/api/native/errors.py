@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from userfold.api import wire
+from userfold.api import bodies, wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
 from userfold.engine import Busy
@@ -33,7 +33,7 @@ STATUS: dict[type[Exception], int] = {
     wire.Unauthorized: 401,
     wire.KeyReadOnly: 403,
     wire.NotBuilt: 501,
-    wire.BodyTooLarge: 413,
+    bodies.BodyTooLarge: 413,
     wire.ContentTypeUnsupported: 415,
     wire.BodyNotObject: 400,
     wire.ParameterUnknown: 400,
