@@ -26,7 +26,7 @@ from userfold.api.bodies import LINES_BYTES_MAX, ClientGone, ClientStalled, Inco
 from userfold.core import jsontext
 from userfold.core.applied import Applied
 from userfold.core.commands import Command
-from userfold.core.errors import CommandBroken, DomainError
+from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTooDeep
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
 from userfold.engine import Busy, Engine, Stopping
@@ -44,6 +44,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = (b"content-type", b"application/json")
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class WireRefusal(DomainError):
@@ -90,6 +91,12 @@ class BodyNotObject(WireRefusal):
     """The body must be a JSON object."""
 
     code = "body_not_object"
+
+
+class BodyNotList(BodyNotObject):
+    """The body must be a JSON list."""
+
+    code = "body_not_list"
 
 
 class ParameterUnknown(WireRefusal):
@@ -160,6 +167,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise BodyNotObject
         return value
 
+    def json_list(self) -> list[bytes]:
+        """The texts of the items of the body, a JSON list. Each is still to be decoded, and may be refused alone."""
+        try:
+            return [bytes(text) for text in _LIST.decode(self.body)]
+        except msgspec.ValidationError:
+            raise BodyNotList from None
+        except msgspec.DecodeError as error:
+            raise JsonInvalid(reason=str(error)) from None
+        except RecursionError:
+            raise JsonTooDeep(levels_max=jsontext.TEXT_LEVELS_MAX) from None
+
     async def with_body(self) -> Request:
         """The request with its whole body, for a route that streams but need not this time."""
         return msgspec.structs.replace(self, body=await read_whole(self.incoming))
@@ -203,6 +221,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         assert request.caller is not None, "the route is open to everybody"
         settings = request.caller.project.settings
         return await self.engine.run(command, settings, size=len(request.body), dry_run=dry_run)
+
+    def submit(
+        self, request: Request, command: Command, *, size: int, dry_run: bool = False
+    ) -> asyncio.Future[Applied]:
+        """The answer that `command` will get; `size`: the bytes of its part of the request. Raises `Busy`."""
+        assert request.caller is not None, "the route is open to everybody"
+        return self.engine.submit(command, request.caller.project.settings, size=size, dry_run=dry_run)
 
 
 Handler = Callable[[Service, Request], Awaitable[Reply]]

@@ -49,8 +49,17 @@ PROBLEM_JSON = (b"content-type", b"application/problem+json")
 
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """The problem details of a refusal."""
+    details = problem(refusal, request_id)
+    headers = (PROBLEM_JSON, *wire.refusal_headers(refusal, details["status"]))
+    if isinstance(refusal, core.VersionMismatch):
+        headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
+    return wire.Reply(details["status"], encode(details), headers)
+
+
+def problem(refusal: wire.Refusal, request_id: str) -> dict[str, Any]:
+    """What is told about a refusal."""
     status = wire.row_of(STATUS, refusal)
-    problem: dict[str, Any] = {
+    details: dict[str, Any] = {
         "type": f"urn:userfold:problem:{refusal.code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -59,12 +68,10 @@ def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
         "request_id": request_id,
     }
     if isinstance(refusal, core.DomainError):
-        problem |= {"path": refusal.path} if refusal.path is not None else {}
-        problem |= {"hint": refusal.hint} if refusal.hint else {}
-    headers = (PROBLEM_JSON, *wire.refusal_headers(refusal, status))
+        details |= {"path": refusal.path} if refusal.path is not None else {}
+        details |= {"hint": refusal.hint} if refusal.hint else {}
     if isinstance(refusal, core.VersionMismatch):
-        problem["current_version"] = refusal.data["current"]
-        headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
+        details["current_version"] = refusal.data["current"]
     if isinstance(refusal, core.TestFailed):
-        problem["current_value"] = refusal.data["current"]
-    return wire.Reply(status, encode(problem), headers)
+        details["current_value"] = refusal.data["current"]
+    return details

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userfold.api.native import handlers, project_handlers, session_handlers
+from userfold.api.native import batch_handlers, handlers, project_handlers, session_handlers
 from userfold.api.wire import Route
 
 PREFIX = "/v1"
@@ -25,7 +25,7 @@ ROUTES = (
     Route("POST", "/sessions/verify", session_handlers.verify_session, reads=True),
     Route("GET", "/sessions/{id}", session_handlers.read_session),
     Route("DELETE", "/sessions/{id}", session_handlers.revoke_session),
-    Route("POST", "/batch", None),
+    Route("POST", "/batch", batch_handlers.run_batch, streams=True),
     Route("GET", "/segments", None),
     Route("POST", "/segments", None),
     Route("GET", "/attributes", None),

@@ -14,6 +14,8 @@ from userfold.api.wire import JSON, HeaderInvalid, ParameterInvalid, Reply, Requ
 from userfold.core import identifiers, queries
 from userfold.core.applied import Applied
 from userfold.core.commands import IfMatch, Once
+from userfold.core.diff import escape
+from userfold.core.errors import FieldInvalid, FieldUnknown, InputError
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, SignIn, User
@@ -29,8 +31,39 @@ PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 
+# How msgspec says what is wrong with a value, and where: `Expected ... - at `$.settings.tombstone_days``.
+_FAULT = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<place>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_REASON_LENGTH_MAX = 200
+_TYPES = {"`str`": "a string", "`int`": "an integer", "`bool`": "true or false", "`object`": "an object"}
+
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
 _STRONG_VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,17})"')
+
+
+def converted(document: Any, kind: Any) -> Any:
+    """A document that was sent, as a `kind`. Raises an `InputError` that names the member at fault."""
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
+
+
+def _refusal(fault: str) -> InputError:
+    """What msgspec found wrong, as the refusal that it is."""
+    parts = _FAULT.fullmatch(fault)
+    assert parts is not None
+    reason = parts["reason"]
+    path = (parts["place"] or "").replace(".", "/")
+    if unknown := _UNKNOWN.fullmatch(reason):
+        return FieldUnknown(path=f"{path}/{escape(unknown[1][:255])}")
+    if missing := _MISSING.fullmatch(reason):
+        return FieldInvalid(path=f"{path}/{missing[1]}", reason="it is missing")
+    reason = reason[0].lower() + reason[1:_REASON_LENGTH_MAX]
+    for name, words in _TYPES.items():
+        reason = reason.replace(name, words)
+    return FieldInvalid(path=path, reason=reason)
 
 
 def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes, bytes]) -> Reply:
@@ -125,26 +158,35 @@ def if_match(request: Request) -> IfMatch:
 
 
 def once(request: Request) -> Once | None:
-    """What makes the request idempotent, if it has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+    """What makes the request idempotent, if it has an `Idempotency-Key`.
 
     A key counts for one credential, method and path; the request is the same if everything else that matters is.
     """
+    asked = (
+        request.query_string,
+        (request.header(b"content-type") or "").encode(),
+        (request.header(b"if-match") or "").encode(),
+        request.body,
+    )
+    key = idempotency_key(request)
+    return None if key is None else once_of(request, key, b"\n".join(asked))
+
+
+def once_of(request: Request, key: str, asked: bytes) -> Once:
+    """What makes `asked` idempotent under `key` for who asks, by this method and path."""
+    assert request.caller is not None
+    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
+    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), if there is one."""
     key = request.header(b"idempotency-key")
     if key is None:
         return None
     if not (0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
         raise HeaderInvalid(name="Idempotency-Key", reason="1 to 255 printable ASCII characters are needed")
-    assert request.caller is not None
-    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
-    asked = b"\n".join(
-        (
-            request.query_string,
-            (request.header(b"content-type") or "").encode(),
-            (request.header(b"if-match") or "").encode(),
-            request.body,
-        )
-    )
-    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
+    return key
 
 
 def positive(text: str, name: str, most: int | None = None) -> int:
