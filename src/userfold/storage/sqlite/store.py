@@ -38,6 +38,7 @@ from userfold.storage.port import (
 )
 from userfold.storage.sqlite import search, tables
 from userfold.storage.sqlite.migrate import migrate
+from userfold.storage.sqlite.scrub import ScrubbingVFS
 from userfold.storage.sqlite.wal import Checkpointer
 
 log = logging.getLogger("userfold.storage.sqlite")
@@ -60,6 +61,7 @@ class SQLiteStore:
     def __init__(self, path: Path, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
         self.path = path
         self._vfs = vfs
+        self._scrubbing = ScrubbingVFS(vfs or "")
         self._synchronous = synchronous
         try:
             self._writer = self._connect(writing=True)
@@ -127,9 +129,9 @@ class SQLiteStore:
 
     # Connections.
 
-    def _connect(self, *, writing: bool) -> apsw.Connection:
+    def _connect(self, *, writing: bool, vfs: str | None = None) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        db = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+        db = apsw.Connection(str(self.path), flags=flags, vfs=vfs or self._vfs)
         db.pragma("synchronous", self._synchronous)
         db.pragma("secure_delete", True)  # what a deleted user leaves in the pages is overwritten
         db.pragma("wal_autocheckpoint", 0)
@@ -150,7 +152,7 @@ class SQLiteStore:
         self._writer.set_busy_timeout(LOCK_WAIT_MS)
         try:
             applied = migrate(self._writer)
-            self._checkpointer = Checkpointer(self._connect(writing=True))
+            self._checkpointer = Checkpointer(self._connect(writing=True, vfs=self._scrubbing.name))
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
