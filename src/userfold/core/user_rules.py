@@ -135,7 +135,7 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: ProjectS
     erasure, secrets = Key("erasure", project_id, user.id), Key("secrets", project_id, user.id)
     if read_all(records, [erasure, secrets])[1] is not None:
         writes[secrets] = None
-    writes[erasure] = Erasure(id=user.id, at=mint.now)
+    writes[erasure] = Erasure(id=user.id, project_id=project_id, at=mint.now)
     for key in closed:
         writes[key] = Tombstone(id=key.id, user_id=user.id, at=mint.now, source=author.source, actor=author.actor)
     return Applied(writes=writes)
