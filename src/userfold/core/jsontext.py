@@ -7,6 +7,7 @@ The normal form is what every store keeps: UTF-8, no blanks, keys in the order t
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from typing import Any, NoReturn
 
 import msgspec
@@ -15,6 +16,9 @@ from userfold.core.errors import JsonDuplicateKey, JsonInvalid, JsonTooDeep
 
 # Deeper than any bag may be (`records.BAG_LEVELS_MAX`), and shallow enough that no recursion below can overflow.
 TEXT_LEVELS_MAX = 100
+
+# Smaller integers all have different hashes (`sys.hash_info.modulus`).
+_HASHED_AS_ITSELF = (1 << 61) - 1
 
 encode = msgspec.json.Encoder().encode
 
@@ -76,6 +80,24 @@ def same_value(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_value, one, other))
     return bool(one == other)
+
+
+def token(value: Any) -> Hashable:
+    """Something hashable: the tokens of two values are equal exactly if the values are, as `same_value` sees it.
+
+    Python hashes integers by their remainder, so whoever writes them could make thousands that share one hash. Large
+    ones therefore stand as text and lists begin with a text: hashes of text are different in every process.
+    """
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, int | float):
+        # A float that large is a whole number.
+        return value if -_HASHED_AS_ITSELF < value < _HASHED_AS_ITSELF else ("integer", hex(int(value)))
+    if isinstance(value, dict):
+        return ("object", frozenset((name, token(part)) for name, part in value.items()))
+    return ("list", *map(token, value))
 
 
 def _keys_in_value(value: Any, levels_left: int) -> int:
