@@ -7,6 +7,7 @@ The normal form is what every store keeps: UTF-8, no blanks, keys in the order t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable
 from typing import Any, NoReturn
 
@@ -17,10 +18,13 @@ from userfold.core.errors import JsonDuplicateKey, JsonInvalid, JsonTooDeep
 # Deeper than any bag may be (`records.BAG_LEVELS_MAX`), and shallow enough that no recursion below can overflow.
 TEXT_LEVELS_MAX = 100
 
-# Smaller integers all have different hashes (`sys.hash_info.modulus`).
-_HASHED_AS_ITSELF = (1 << 61) - 1
-
 encode = msgspec.json.Encoder().encode
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+# Smaller numbers hash to (nearly) as many different hashes (`sys.hash_info.modulus`).
+_HASH_MODULUS = (1 << 61) - 1
+# A decimal that is a whole number has one or `.0`: 1.0, 1e300. What looks like it in a string does no harm.
+_EXPONENT = re.compile(rb"e[-+]?\d")
 
 
 def decode(text: bytes) -> Any:
@@ -85,19 +89,26 @@ def same_value(one: Any, other: Any) -> bool:
 def token(value: Any) -> Hashable:
     """Something hashable: the tokens of two values are equal exactly if the values are, as `same_value` sees it.
 
-    Python hashes integers by their remainder, so whoever writes them could make thousands that share one hash. Large
-    ones therefore stand as text and lists begin with a text: hashes of text are different in every process.
+    Python hashes integers by their remainder, so whoever sends them could make thousands that share one hash. All but
+    small ones are therefore hashed as text, whose hashes are different in every process.
     """
-    if isinstance(value, str) or value is None:
+    kind = type(value)
+    if kind is str or value is None:
         return value
-    if isinstance(value, bool):
-        return ("boolean", value)
-    if isinstance(value, int | float):
-        # A float that large is a whole number.
-        return value if -_HASHED_AS_ITSELF < value < _HASHED_AS_ITSELF else ("integer", hex(int(value)))
-    if isinstance(value, dict):
-        return ("object", frozenset((name, token(part)) for name, part in value.items()))
-    return ("list", *map(token, value))
+    if kind is int or kind is float:
+        return value if -_HASH_MODULUS < value < _HASH_MODULUS else hex(int(value)).encode()
+    text = _encode_sorted(value)
+    if b".0" in text or _EXPONENT.search(text):
+        text = _encode_sorted(_WHOLE_AS_INTEGERS.decode(text.decode()))
+    return text
+
+
+def _integer_if_whole(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+_WHOLE_AS_INTEGERS = json.JSONDecoder(parse_float=_integer_if_whole)
 
 
 def _keys_in_value(value: Any, levels_left: int) -> int:

@@ -38,9 +38,12 @@ POINTER_PARTS_MAX = 64
 COPIED_BYTES_MAX = 1 << 20
 # What all operations of one request may cost, in list items copied: a fifth of a second. A list that fills its bag has
 # 32,768 items, so a thousand changes of the largest bag there can be are allowed; what is larger is so on the way only.
-WORK_MAX = 40_000_000
-# How much more than copying a list's item it costs to copy an entry of an object, to look at a value, to hash one.
-ENTRY_COST, LOOK_COST, TOKEN_COST = 3, 20, 20
+WORK_MAX = 1 << 25
+# What else costs how many times as much as copying an item of a list; measured.
+ENTRY_COST = 3  # copying an entry of an object
+LOOK_COST = 10  # looking at a value
+TOKEN_COST = 30  # making it hashable
+TEXT_COST, TEXT_BYTE_COST = 200, 10  # making its text for that, and each byte of that text
 
 # What can be read again: 4,300 characters, of which the sign is one.
 INTEGER_MAX = 10**4_300 - 1
@@ -282,8 +285,14 @@ def _list(old: Any, operation: dict[str, Any], budget: _Budget) -> list[Any]:
 
 
 def _tokens(values: list[Any], budget: _Budget) -> list[Hashable]:
-    _look_through(values, TOKEN_COST, budget)
-    return [value if type(value) is str else token(value) for value in values]
+    budget.spend(len(values) * TOKEN_COST)
+    tokens: list[Hashable] = []
+    for value in values:
+        its_token = value if type(value) is str else token(value)
+        if type(its_token) is bytes:
+            budget.spend(TEXT_COST + len(its_token) * TEXT_BYTE_COST)
+        tokens.append(its_token)
+    return tokens
 
 
 def _pointer(operation: dict[str, Any], member: str, place: str) -> Pointer:
@@ -396,19 +405,18 @@ def _take_out(document: Any, pointer: Pointer, budget: _Budget) -> Any:
 
 def _refuse_too_deep(target: Pointer, value: Any, budget: _Budget) -> None:
     """Only `move` and `copy` can nest deeper and deeper: the text of all the others had to be read."""
-    if len(target) + _look_through(value, LOOK_COST, budget) > TEXT_LEVELS_MAX:
+    if len(target) + _levels(value, budget) > TEXT_LEVELS_MAX:
         reason = f"the user would nest more than {TEXT_LEVELS_MAX} levels deep"
         raise OperationInvalid(path=budget.place, reason=reason)
 
 
-def _look_through(value: Any, cost: int, budget: _Budget) -> int:
-    """The levels of `value`, of which every part costs `cost`."""
+def _levels(value: Any, budget: _Budget) -> int:
+    """As `jsontext.levels`, paid for."""
     if type(value) is not dict and type(value) is not list:
         return 0
-    budget.spend(len(value) * cost)
+    budget.spend((10 + len(value)) * LOOK_COST)
     parts = value.values() if type(value) is dict else value
-    below = [_look_through(part, cost, budget) for part in parts if type(part) is dict or type(part) is list]
-    return 1 + max(below, default=0)
+    return 1 + max([_levels(part, budget) for part in parts if type(part) is dict or type(part) is list], default=0)
 
 
 def _spend_on_merge(target: Any, patch: Any, budget: _Budget) -> None:
