@@ -92,9 +92,9 @@ def token(value: Any) -> Hashable:
     Python hashes integers by their remainder, so whoever sends them could make thousands that share one hash. All but
     small ones are therefore hashed as text, whose hashes are different in every process.
     """
-    kind = type(value)
-    if kind is str or value is None:
+    if value is None or isinstance(value, str):
         return value
+    kind = type(value)  # a boolean's is another
     if kind is int or kind is float:
         return value if -_HASH_MODULUS < value < _HASH_MODULUS else hex(int(value)).encode()
     text = _encode_sorted(value)
