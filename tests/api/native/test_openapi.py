@@ -255,7 +255,7 @@ def test_a_reply_that_is_not_as_described_is_noticed() -> None:
     good = {"id": "p", "name": "n", "product_id": "q", "settings": {"tombstone_days": 1}, "created_at": 1, "version": 1}
 
     def noticed(status: int, value: Any, **headers: str) -> list[str]:
-        sent = {"content-type": "application/json", "x-request-id": "r"} | headers
+        sent = {"content-type": "application/json", "x-request-id": "r", "etag": '"1"'} | headers
         return broken_promises(request, httpx.Response(status, headers=sent, content=json.dumps(value)))
 
     assert noticed(200, good) == []

@@ -75,6 +75,7 @@ _KEY: dict[str, Any] = {
     "read_only": True,
     "created_at": AT,
     "revoked_at": None,
+    "last_used_at": None,
     "version": 1,
 }
 

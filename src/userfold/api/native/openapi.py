@@ -89,7 +89,7 @@ REQUEST_ID = Parameter(
 IF_MATCH = Parameter(
     "If-Match",
     "header",
-    "Do it only if the user is at one of these versions: `ETag`s, or `*` (RFC 9110, 13.1.1).",
+    "Do it only if it is at one of these versions: `ETag`s, or `*` (RFC 9110, 13.1.1).",
     {"anyOf": [{"const": "*"}, {"type": "string", "pattern": wire.ENTITY_TAGS_PATTERN}]},
     example='"3"',
 )
@@ -279,7 +279,7 @@ ROWS: dict[tuple[str, str], Row] = {
         parameters=(USER_ID,),
         body=Body({_JSON_TYPE: "SessionInput"}, required=False),
         answers=(Answer(201, "The sign-in, with its token.", shapes.NewSession, ("Location",)),),
-        refusals=(*SHAPE, core.UserNotFound, core.UserDisabled, core.UserLocked),
+        refusals=(*SHAPE, core.UserNotFound, core.UserDisabled, core.UserLocked, http.HeaderInvalid),
     ),
     ("GET", "/users/{id}/sessions"): Row(
         id="list_sessions",
@@ -294,9 +294,9 @@ ROWS: dict[tuple[str, str], Row] = {
         id="revoke_sessions",
         tag="Sign-ins",
         summary="End all sign-ins of a user",
-        parameters=(USER_ID,),
+        parameters=(USER_ID, IDEMPOTENCY_KEY),
         answers=(NO_CONTENT,),
-        refusals=(core.UserNotFound,),
+        refusals=(core.UserNotFound, core.IdempotencyKeyReused, http.HeaderInvalid),
     ),
     ("POST", "/sessions/verify"): Row(
         id="verify_session",
@@ -320,24 +320,32 @@ ROWS: dict[tuple[str, str], Row] = {
         tag="Sign-ins",
         summary="End a sign-in",
         description="Its token is good no more. Ending it again changes nothing.",
-        parameters=(SESSION_ID,),
+        parameters=(SESSION_ID, IDEMPOTENCY_KEY),
         answers=(NO_CONTENT,),
-        refusals=(core.SessionNotFound, core.UserNotFound),
+        refusals=(core.SessionNotFound, core.UserNotFound, core.IdempotencyKeyReused, http.HeaderInvalid),
     ),
     ("GET", "/project"): Row(
         id="read_project",
         tag="Project",
         summary="Read the project",
-        answers=(Answer(200, "The project of the key.", records.Project),),
+        answers=(Answer(200, "The project of the key.", records.Project, ("ETag",)),),
     ),
     ("PATCH", "/project"): Row(
         id="update_project",
         tag="Project",
         summary="Change the project",
         description="What is not given stays.",
+        parameters=(IF_MATCH, IDEMPOTENCY_KEY),
         body=Body({_JSON_TYPE: "ProjectInput"}),
-        answers=(Answer(200, "The project.", records.Project),),
-        refusals=(*SHAPE, core.FieldFormatInvalid, core.ProjectNotFound),
+        answers=(Answer(200, "The project.", records.Project, ("ETag",)),),
+        refusals=(
+            *SHAPE,
+            core.FieldFormatInvalid,
+            core.ProjectNotFound,
+            core.VersionMismatch,
+            core.IdempotencyKeyReused,
+            http.HeaderInvalid,
+        ),
     ),
     ("GET", "/project/keys"): Row(
         id="list_keys",
@@ -352,7 +360,7 @@ ROWS: dict[tuple[str, str], Row] = {
         summary="Make a key",
         body=Body({_JSON_TYPE: "KeyInput"}),
         answers=(Answer(201, "The key.", shapes.NewKey),),
-        refusals=(*SHAPE, core.FieldFormatInvalid),
+        refusals=(*SHAPE, core.FieldFormatInvalid, http.HeaderInvalid),
     ),
     ("DELETE", "/project/keys/{id}"): Row(
         id="revoke_key",
@@ -360,9 +368,9 @@ ROWS: dict[tuple[str, str], Row] = {
         summary="Revoke a key",
         description="It is refused at once by this process, within a second by others. Revoking it again changes "
         "nothing.",
-        parameters=(KEY_ID,),
+        parameters=(KEY_ID, IDEMPOTENCY_KEY),
         answers=(NO_CONTENT,),
-        refusals=(core.KeyNotFound,),
+        refusals=(core.KeyNotFound, core.IdempotencyKeyReused, http.HeaderInvalid),
     ),
 }
 
@@ -374,7 +382,7 @@ TAGS = {
 
 HEADERS: dict[str, Schema] = {
     "ETag": {
-        "description": "The version of the user, for `If-Match`.",
+        "description": "The version, for `If-Match`.",
         "required": True,
         "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'},
     },

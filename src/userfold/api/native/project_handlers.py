@@ -13,7 +13,7 @@ from userfold.api.native.shapes import KeyInput, KeyPage, NewKey, ProjectInput, 
 from userfold.api.wire import Reply, Request, Service, json_reply
 from userfold.core.commands import CreateKey, RevokeKey, UpdateProject
 from userfold.core.fields import normal
-from userfold.core.identifiers import external_id as non_empty
+from userfold.core.identifiers import label
 from userfold.core.records import ApiKey, Key, Project
 
 
@@ -21,7 +21,9 @@ async def read_project(service: Service, request: Request) -> Reply:
     """The project that the key belongs to."""
     request.query(())
     key = Key("project", request.project_id, request.project_id)
-    return json_reply(200, (await service.store.get((key,)))[key])
+    project = (await service.store.get((key,)))[key]
+    assert isinstance(project, Project), "its key was just found"
+    return json_reply(200, project, wire.etag(project.version))
 
 
 async def update_project(service: Service, request: Request) -> Reply:
@@ -31,13 +33,15 @@ async def update_project(service: Service, request: Request) -> Reply:
     command = UpdateProject(
         project_id=request.project_id,
         author=request.author(SOURCE),
+        once=wire.once(request),
         name=body.get("name"),
         settings=body.get("settings"),
+        if_match=wire.if_match(request),
     )
     applied = await service.run(request, command)
     service.directory.forget()
     assert isinstance(applied.record, Project)
-    return json_reply(200, applied.record)
+    return json_reply(200, applied.record, wire.etag(applied.record.version))
 
 
 async def list_keys(service: Service, request: Request) -> Reply:
@@ -51,9 +55,10 @@ async def list_keys(service: Service, request: Request) -> Reply:
 async def create_key(service: Service, request: Request) -> Reply:
     """201 with the key and, this once, its token."""
     request.query(())
+    wire.not_repeatable(request)
     body = wire.body(request, KeyInput)
     token = tokens.new_secret_key() if body.kind == "secret" else tokens.new_publishable_key()
-    name = normal(non_empty, body.name, "/name")
+    name = normal(label, body.name, "/name")
     key = tokens.api_key(request.project_id, token, name, service.engine.now(), read_only=body.read_only)
     await service.run(request, CreateKey(project_id=request.project_id, author=request.author(SOURCE), key=key))
     service.directory.forget()
@@ -63,7 +68,13 @@ async def create_key(service: Service, request: Request) -> Reply:
 async def revoke_key(service: Service, request: Request) -> Reply:
     """204: the key is good no more, in this process at once."""
     request.query(())
-    command = RevokeKey(project_id=request.project_id, author=request.author(SOURCE), key_id=request.params["id"])
+    wire.unconditional(request)
+    command = RevokeKey(
+        project_id=request.project_id,
+        author=request.author(SOURCE),
+        once=wire.once(request),
+        key_id=request.params["id"],
+    )
     await service.run(request, command)
     service.directory.forget()
     return Reply(204)
@@ -79,5 +90,6 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         "read_only": key.read_only,
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
+        "last_used_at": key.last_used_at,
         "version": key.version,
     }

@@ -19,6 +19,7 @@ NOT_ACTIVE = Introspection(active=False)
 async def create_session(service: Service, request: Request) -> Reply:
     """201 with the session and, this once, its token."""
     request.query(())
+    wire.not_repeatable(request)
     body = wire.body(request, SessionInput, optional=True)
     session_id, token = tokens.new_token(service.engine.now())
     command = SignInUser(
@@ -53,7 +54,13 @@ async def list_sessions(service: Service, request: Request) -> Reply:
 async def revoke_sessions(service: Service, request: Request) -> Reply:
     """204: nobody is signed in as this user any more."""
     request.query(())
-    command = RevokeSignIns(project_id=request.project_id, author=request.author(SOURCE), user_id=request.params["id"])
+    wire.unconditional(request)
+    command = RevokeSignIns(
+        project_id=request.project_id,
+        author=request.author(SOURCE),
+        once=wire.once(request),
+        user_id=request.params["id"],
+    )
     await service.run(request, command)
     return Reply(204)
 
@@ -70,8 +77,12 @@ async def read_session(service: Service, request: Request) -> Reply:
 async def revoke_session(service: Service, request: Request) -> Reply:
     """204: its token is good no more."""
     request.query(())
+    wire.unconditional(request)
     command = RevokeSignIn(
-        project_id=request.project_id, author=request.author(SOURCE), session_id=request.params["id"]
+        project_id=request.project_id,
+        author=request.author(SOURCE),
+        once=wire.once(request),
+        session_id=request.params["id"],
     )
     await service.run(request, command)
     return Reply(204)

@@ -152,6 +152,7 @@ class ProjectKey(Shape, frozen=True, kw_only=True):
     read_only: bool
     created_at: Time
     revoked_at: Time | None
+    last_used_at: Annotated[Time | None, Meta(description="To the minute.")]
     version: int
 
 

@@ -219,6 +219,19 @@ def once(request: Request) -> Once | None:
     return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
 
 
+def unconditional(request: Request) -> None:
+    """Refuse a condition where it would not be kept: whoever sends one relies on it."""
+    if request.header(b"if-match") is not None:
+        raise HeaderInvalid(name="If-Match", reason="nothing here has a version to compare")
+
+
+def not_repeatable(request: Request) -> None:
+    """Refuse what is said of a write elsewhere, where the answer shows a secret: it is not kept, so not given again."""
+    unconditional(request)
+    if request.header(b"idempotency-key") is not None:
+        raise HeaderInvalid(name="Idempotency-Key", reason="the answer would have to be kept, and it shows a secret")
+
+
 def positive(text: str, name: str, most: int = INTEGER_MAX) -> int:
     """A positive integer from a query parameter."""
     if not _INTEGER.fullmatch(text):
