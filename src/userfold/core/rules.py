@@ -468,6 +468,7 @@ def _revoke_sign_ins(command: RevokeSignIns, records: Records, mint: Mint, setti
 
 def _create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
     project = command.project
+    normal(identifiers.external_id, project.name, "/name")
     writes: Writes = {Key("project", project.id, project.id): project}
     writes |= {Key("api_key", project.id, key.id): key for key in command.keys}
     return Applied(writes=writes, record=project)
@@ -500,6 +501,7 @@ def _changed_settings(before: ProjectSettings, given: dict[str, Any]) -> Project
 
 
 def _create_key(command: CreateKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    normal(identifiers.external_id, command.key.name, "/name")
     return Applied(writes={Key("api_key", command.project_id, command.key.id): command.key}, record=command.key)
 
 
