@@ -14,6 +14,7 @@ from userfold.api.clerk import errors as clerk_errors
 from userfold.api.clerk import routes as clerk
 from userfold.api.clerk import wire as clerk_wire
 from userfold.api.native import errors as native_errors
+from userfold.api.native import pages as native_pages
 from userfold.api.native import routes as native
 from userfold.directory import Directory
 from userfold.engine import Engine, Stopping
@@ -82,7 +83,7 @@ async def build_app(store: Store, *, public_url: str) -> App:
 
 
 async def _root(service: wire.Service, request: wire.Request) -> wire.Reply:
-    about = {"name": "Userfold", "version": __version__, "apis": [native.PREFIX, clerk.PREFIX]}
+    about = {"name": "Userfold", "version": __version__, "apis": [native.PREFIX, clerk.PREFIX], "docs": "/docs"}
     return wire.json_reply(200, about)
 
 
@@ -113,4 +114,5 @@ OPERATIONS: Sequence[wire.Route] = (
     wire.Route("GET", "/healthz", _healthz),
     wire.Route("GET", "/readyz", _readyz),
     wire.Route("GET", "/images/default.svg", _default_image),
+    *native_pages.ROUTES,
 )

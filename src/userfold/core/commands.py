@@ -140,6 +140,12 @@ class CreateKey(Command, frozen=True, kw_only=True):
     key: ApiKey
 
 
+class NoteKeyUse(Command, frozen=True, kw_only=True):
+    """Remember that a key has been in use until now, to the minute."""
+
+    key_id: str
+
+
 class RevokeKey(Command, frozen=True, kw_only=True):
     """Make a key useless from now on. Revoking it again changes nothing."""
 

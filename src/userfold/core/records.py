@@ -182,6 +182,7 @@ class Erasure(Record, frozen=True, kw_only=True):
     """A user was deleted at `at`, and what it left in tables that may be long is still to be removed by a sweep."""
 
     id: str  # the user's
+    project_id: str
     at: int
 
 
@@ -254,6 +255,7 @@ class ApiKey(Record, frozen=True, kw_only=True):
     read_only: bool = False
     created_at: int
     revoked_at: int | None = None
+    last_used_at: int | None = None  # to the minute
     version: int = 1
 
 

@@ -21,6 +21,7 @@ from userfold.core.commands import (
     CreateUser,
     DeleteUser,
     Forget,
+    NoteKeyUse,
     Once,
     RevokeKey,
     RevokeSignIn,
@@ -119,6 +120,7 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     CreateProject: (_reads_nothing, project_rules.create_project),
     UpdateProject: (project_rules.reads_project, project_rules.update_project),
     CreateKey: (_reads_nothing, project_rules.create_key),
+    NoteKeyUse: (project_rules.reads_key, project_rules.note_key_use),
     RevokeKey: (project_rules.reads_key, project_rules.revoke_key),
     Forget: (upkeep_rules.reads_forgotten, upkeep_rules.forget),
 }

@@ -19,7 +19,7 @@ import pytest
 
 from tests.server import BOUND_S, InProcess, Keys, Server, serving
 from userfold.api.bodies import LINE_BYTES_MAX
-from userfold.api.native.batch_handlers import ITEMS_MAX
+from userfold.api.native.shapes import BATCH_ITEMS_MAX as ITEMS_MAX
 from userfold.app import App, clock_ms
 from userfold.engine import Engine, Limits
 
@@ -34,7 +34,7 @@ def lines(items: Iterable[Any]) -> bytes:
 def results_of(reply: httpx.Response) -> list[dict[str, Any]]:
     assert reply.status_code == 200, reply.text
     if reply.headers["content-type"] == NDJSON:
-        return [json.loads(line) for line in reply.text.splitlines()]
+        return [json.loads(line) for line in reply.content.splitlines()]
     data: list[dict[str, Any]] = reply.json()["data"]
     return data
 

@@ -11,7 +11,7 @@ import pytest
 from tests.server import InProcess, Keys
 from userfold.api.native import routes as native
 
-SHOWN = {"id", "project_id", "kind", "name", "read_only", "created_at", "revoked_at", "version"}
+SHOWN = {"id", "project_id", "kind", "name", "read_only", "created_at", "revoked_at", "last_used_at", "version"}
 
 
 def make_key(api: InProcess, **document: Any) -> dict[str, Any]:
@@ -63,7 +63,10 @@ BAD_PROJECTS: list[tuple[Any, int, str, str | None]] = [
     ({"settings": []}, 422, "field_invalid", "/settings"),
     ({"settings": None}, 422, "field_invalid", "/settings"),
     ({"settings": {"no/pe": 1}}, 422, "field_unknown", "/settings/no~1pe"),
-    *(({"settings": {"tombstone_days": v}}, 422, "field_invalid", "/settings") for v in (-1, 3651, "7", 1.5, None)),
+    *(
+        ({"settings": {"tombstone_days": v}}, 422, "field_invalid", "/settings/tombstone_days")
+        for v in (-1, 3651, "7", 1.5, None)
+    ),
     ([], 400, "body_not_object", None),
 ]
 

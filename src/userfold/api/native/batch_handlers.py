@@ -22,7 +22,15 @@ from msgspec import UNSET
 from userfold.api.bodies import LINE_BYTES_MAX, BodyTooLarge, Line
 from userfold.api.native import errors, wire
 from userfold.api.native.handlers import command_of, merge_patch, new_user
-from userfold.api.native.shapes import BatchItem, BatchResult, CreateItem, DeleteItem, UpdateItem, UpsertItem
+from userfold.api.native.shapes import (
+    BATCH_ITEMS_MAX,
+    BatchItem,
+    BatchResult,
+    CreateItem,
+    DeleteItem,
+    UpdateItem,
+    UpsertItem,
+)
 from userfold.api.wire import (
     JSON,
     BodyNotObject,
@@ -42,8 +50,7 @@ from userfold.core.operations import OPERATIONS
 from userfold.engine import Busy, Overloaded, Stopping
 from userfold.storage.port import StoreError
 
-NDJSON = ("application/x-ndjson", "application/jsonl")
-ITEMS_MAX = 1_000
+RETURN = ("representation", "minimal")  # the words of `Prefer: return` (RFC 7240, 4.2)
 WAITING_MAX = 256  # items that are in the queue, or whose results the client has not taken
 PIECE_BYTES_MAX = 64 << 10  # of results that are sent together
 
@@ -78,7 +85,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 async def run_batch(service: Service, request: Request) -> Reply:
     """200 with a result for each item: a line for each line of NDJSON, a list for a list."""
     options = _options(request)
-    media_type = request.require_content_type(("application/json", *NDJSON))
+    media_type = request.require_content_type(("application/json", *wire.NDJSON))
     if media_type == "application/json":
         items = _Listed((await request.with_body()).json_list())
         return Reply(200, headers=(JSON,), pieces=_as_list(_Batch(service, request, options, items).results()))
@@ -89,8 +96,8 @@ async def run_batch(service: Service, request: Request) -> Reply:
 
 def _options(request: Request) -> Options:
     query = request.query({"dry_run", "return"})
-    shown = query.get("return", "representation")
-    if shown not in ("representation", "minimal"):
+    shown = query.get("return", RETURN[0])
+    if shown not in RETURN:
         raise ParameterInvalid(name="return", reason="representation or minimal is needed")
     if request.header(b"if-match") is not None:
         raise HeaderInvalid(name="If-Match", reason="it is not for a batch; an item may have if_match")
@@ -114,8 +121,8 @@ class _Listed:
     """The items of a list. They have no line numbers of their own."""
 
     def __init__(self, texts: list[bytes]) -> None:
-        if len(texts) > ITEMS_MAX:
-            raise BatchTooLong(items_max=ITEMS_MAX)
+        if len(texts) > BATCH_ITEMS_MAX:
+            raise BatchTooLong(items_max=BATCH_ITEMS_MAX)
         self._texts = deque(texts)
 
     @property
@@ -217,8 +224,8 @@ class _Batch:
         self._asked.append(_Asked(self._count, 0, 0, refusal, batch_ended=True))
 
     def _add(self, line: Line) -> None:
-        if self._count == ITEMS_MAX:
-            raise BatchTooLong(items_max=ITEMS_MAX)
+        if self._count == BATCH_ITEMS_MAX:
+            raise BatchTooLong(items_max=BATCH_ITEMS_MAX)
         status = 0
         answer: asyncio.Future[Applied] | Refusal
         try:
@@ -252,7 +259,7 @@ class _Batch:
             return BatchResult(
                 index=asked.index,
                 line=asked.line or UNSET,
-                status=error["status"],
+                status=error.status,
                 error=error,
                 batch_ended=asked.batch_ended or UNSET,
             )
@@ -277,7 +284,7 @@ def _item(line: Line) -> BatchItem:
     document = jsontext.decode(line.text)
     if not isinstance(document, dict):
         raise ItemNotObject
-    item: BatchItem = wire.converted(document, BatchItem)
+    item: BatchItem = wire.read_as(document, BatchItem)
     return item
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from userfold.api import bodies, wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
@@ -47,31 +50,52 @@ STATUS: dict[type[Exception], int] = {
 PROBLEM_JSON = (b"content-type", b"application/problem+json")
 
 
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str  # stable; texts may get better
+    detail: str
+    request_id: str
+    path: str | UnsetType = UNSET  # a JSON Pointer to what is at fault
+    hint: str | UnsetType = UNSET
+    current_version: int | UnsetType = UNSET
+    current_value: Any = UNSET
+
+
+def status_of(kind: type[Exception]) -> int:
+    """The status of a refusal: that of its row, or of the nearest class above it."""
+    return next(STATUS[above] for above in kind.__mro__ if above in STATUS)
+
+
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """The problem details of a refusal."""
     details = problem(refusal, request_id)
-    headers = (PROBLEM_JSON, *wire.refusal_headers(refusal, details["status"]))
+    headers = (PROBLEM_JSON, *wire.refusal_headers(refusal, details.status))
     if isinstance(refusal, core.VersionMismatch):
         headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
-    return wire.Reply(details["status"], encode(details), headers)
+    return wire.Reply(details.status, encode(details), headers)
 
 
-def problem(refusal: wire.Refusal, request_id: str) -> dict[str, Any]:
+def problem(refusal: wire.Refusal, request_id: str) -> Problem:
     """What is told about a refusal."""
-    status = wire.row_of(STATUS, refusal)
-    details: dict[str, Any] = {
-        "type": f"urn:userfold:problem:{refusal.code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": refusal.code,
-        "detail": wire.message_of(refusal),
-        "request_id": request_id,
-    }
+    status = status_of(type(refusal))
+    more: dict[str, Any] = {}
     if isinstance(refusal, core.DomainError):
-        details |= {"path": refusal.path} if refusal.path is not None else {}
-        details |= {"hint": refusal.hint} if refusal.hint else {}
+        more |= {"path": refusal.path} if refusal.path is not None else {}
+        more |= {"hint": refusal.hint} if refusal.hint else {}
     if isinstance(refusal, core.VersionMismatch):
-        details["current_version"] = refusal.data["current"]
+        more["current_version"] = refusal.data["current"]
     if isinstance(refusal, core.TestFailed):
-        details["current_value"] = refusal.data["current"]
-    return details
+        more["current_value"] = refusal.data["current"]
+    return Problem(
+        type=f"urn:userfold:problem:{refusal.code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=refusal.code,
+        detail=wire.message_of(refusal),
+        request_id=request_id,
+        **more,
+    )
