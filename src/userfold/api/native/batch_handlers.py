@@ -51,7 +51,7 @@ from userfold.engine import Busy, Overloaded, Stopping
 from userfold.storage.port import StoreError
 
 RETURN = ("representation", "minimal")  # the words of `Prefer: return` (RFC 7240, 4.2)
-WAITING_MAX = 256  # items that are in the queue, or whose results the client has not taken
+WAITING_MAX = 64  # items that are in the queue, or whose results the client has not taken
 PIECE_BYTES_MAX = 64 << 10  # of results that are sent together
 
 
