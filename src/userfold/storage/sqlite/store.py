@@ -201,7 +201,8 @@ class SQLiteStore:
         self._writer.set_busy_timeout(LOCK_WAIT_MS)
         try:
             applied = migrate(self._writer)
-            self._checkpointer = Checkpointer(self._connect(writing=True, vfs=self._scrubbing.name))
+            if self._checkpointer is None:
+                self._checkpointer = Checkpointer(self._connect(writing=True, vfs=self._scrubbing.name))
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
