@@ -182,7 +182,7 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Project
     if any(isinstance(e, Edit) and e.document.get("external_id", external_id) != external_id for e in edits):
         raise FieldInvalid(path="/external_id", reason="it is not the external_id that the request names")
     if user is None:
-        if command.if_match is not None:
+        if command.if_match is not None or not command.may_create:
             raise UserNotFound(user_id=external_id)
         named = Edit("replace", {"external_id": external_id})
         fields = attribute(session, "").fields | {"external_id"}
