@@ -16,7 +16,7 @@ from typing import Any
 
 # Secret keys, and tokens of sign-ins, of which the session's id may stay. Not only whole words: in a quoted text the
 # letter of an escape may stand before one.
-_SECRETS = re.compile(r"(sk_)[^\s\"'\\,;&]{16,}|(ses_\w{1,64}\.)[A-Za-z0-9_-]{16,}")
+_SECRETS = re.compile(r"(sk_)[^\s\"'\\,;&/]{16,}|(ses_\w{1,64}\.)[A-Za-z0-9_-]{16,}")
 
 
 def about(*request_ids: str, **fields: Any) -> dict[str, Any]:

@@ -74,9 +74,8 @@ class _Collector:
             for answered in api.answered():
                 for first_digit, count in enumerate(answered.by_class):
                     if count:
-                        route = answered.route
-                        path = api.prefix + route.path if route.method else ""
-                        requests.add_metric([api.name, route.method, path, f"{first_digit}xx"], count)
+                        path = api.path_of(answered.route)
+                        requests.add_metric([api.name, answered.route.method, path, f"{first_digit}xx"], count)
             for code, count in api.refusals.items():
                 refusals.add_metric([api.name, code], count)
         yield requests

@@ -358,6 +358,10 @@ class Api:
         yield from self._routes.answered()
         yield self._no_route
 
+    def path_of(self, route: Route) -> str:
+        """The whole path of a route, or "" for what is no route."""
+        return self.prefix + route.path if route.method else ""
+
     async def _handle(
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], request_id: str, seen: _Seen
     ) -> Reply:
@@ -415,7 +419,7 @@ class Api:
         """One line for one request. The path is the route's: a path as it was sent names people."""
         fields = {
             "method": scope["method"],
-            "route": self.prefix + seen.answered.route.path or None,
+            "route": self.path_of(seen.answered.route) or None,
             "status": reply.status,
             "duration_ms": round(seconds * 1000, 3),
             "bytes": len(reply.body),
