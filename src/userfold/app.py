@@ -73,9 +73,9 @@ class App:
 
     async def _metrics(self, service: wire.Service, request: wire.Request) -> wire.Reply:
         """What was counted, for a program on this machine or a caller with a secret key."""
-        request.query(())
         if not is_local(request.peer, request.headers, request.header(b"host")):
             await wire.authenticate(service.directory, wire.SECRET_KEYS, request.headers)
+        request.query(())
         apis = [mounted for mounted in (*self._mounts.values(), self._default) if isinstance(mounted, wire.Api)]
         return wire.Reply(200, self._collected.render(service, apis), ((b"content-type", metrics.CONTENT_TYPE),))
 

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.browser import Browser
-from tests.server import InProcess, Keys, in_process
+from tests.server import InProcess, Keys, in_process, serving
 from userfold import __version__
 from userfold.app import App, clock_ms
 from userfold.engine import Engine, Limits
@@ -220,6 +220,19 @@ def test_it_says_what_runs_and_for_how_long(api: InProcess) -> None:
     (labels,) = [dict(labels) for name, labels in found if name == "userfold_build_info"]
     assert labels["version"] == __version__
     assert 0 <= value(found, "userfold_uptime_seconds") <= value(samples(api), "userfold_uptime_seconds")
+
+
+def test_a_real_server_over_sqlite_shows_them_to_a_scraper_beside_it(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        with server.client() as client:
+            assert client.post("/v1/users", json={}).status_code == 201
+        reply = httpx.get(f"{server.url}/metrics", trust_env=False)
+        handed_on = httpx.get(f"{server.url}/metrics", headers={"x-forwarded-for": "203.0.113.7"}, trust_env=False)
+    assert (reply.status_code, handed_on.status_code) == (200, 401)
+    numbers = dict(re.findall(r"^(\w+) (\S+)$", reply.text, re.MULTILINE))
+    assert float(numbers["userfold_wal_pages"]) > 0
+    assert float(numbers["userfold_commit_seconds_sum"]) > 0
+    assert float(numbers["userfold_updates_total"]) == 2  # the first project, and a user
 
 
 # What it is called.

@@ -179,6 +179,13 @@ def test_writes_are_limited_whatever_they_come_to(browser: Browser) -> None:
     assert browser.ask("POST", "/sessions").status_code == 201
 
 
+def test_what_is_too_much_is_refused_before_its_body_is_read_and_after_its_key(browser: Browser) -> None:
+    browser.limit(writes_per_minute=0)
+    large = {"traits": {"a": "x" * (1 << 20)}}
+    assert browser.ask("PUT", "/users/by-external-id/u-1", large).status_code == 429
+    assert browser.ask("PUT", "/users/by-external-id/u-1", large, key="key_wrong").status_code == 401
+
+
 def test_new_users_are_limited_and_those_who_are_known_are_not(browser: Browser) -> None:
     browser.limit(new_users_per_minute=2)
     assert browser.identify("u-1").status_code == 201

@@ -213,7 +213,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     async def run(self, request: Request, command: Command, *, dry_run: bool = False) -> Applied:
         """What `command` came to, once it is durable. Raises a `Refusal`."""
         assert request.caller is not None, "the route is open to everybody"
-        if request.is_limited and isinstance(command, CreateUser | UpsertUser) and not dry_run:
+        if isinstance(command, (CreateUser, UpsertUser)) and request.is_limited and not dry_run:
             return await self._run_limited(request, request.caller, command)
         settings = request.caller.project.settings
         return await self.engine.run(command, settings, size=len(request.body), dry_run=dry_run)
