@@ -177,7 +177,7 @@ async def ask(api: InProcess, client: Client, make: Callable[[], wire.Pieces], m
         routes=(wire.Route("GET", "/pieces", handler),),
         error_reply=error_reply,
         service=api.app.service,
-        open_to_all=True,
+        callers=None,
     )
     scope = {"method": method, "path": "/pieces", "raw_path": b"/pieces", "query_string": b"", "headers": []}
     await app(scope, client.receive, client.send)

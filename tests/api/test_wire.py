@@ -26,6 +26,7 @@ from userfold.api.native import routes as native
 from userfold.app import App, clock_ms
 from userfold.core.records import Change, Key, Record
 from userfold.engine import Engine, Limits
+from userfold.logs import formatter
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Records, StoreUnavailable
 
@@ -556,7 +557,7 @@ def test_a_defect_is_a_500_whose_request_the_log_knows_and_whose_text_the_caller
     assert "secret of the house" not in reply.text
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert "find-me" in record.getMessage()
+    assert "(request find-me)" in formatter("text").format(record)
     assert record.exc_info is not None
     assert "retry-after" not in reply.headers
 
@@ -581,6 +582,13 @@ def test_a_store_that_cannot_be_reached_is_a_503_that_asks_to_come_back(
     assert (reply.status_code, code_of(reply)) == (503, code)
     assert reply.headers["retry-after"] == "1"
     assert "/srv/secret" not in reply.text
+
+
+def test_who_shows_no_key_is_told_so_although_the_store_cannot_be_reached(broken: InProcess) -> None:
+    breaks(broken, StoreUnavailable("gone"))
+    broken.app.service.directory.forget()
+    assert broken.ask("GET", "/v1/users/x", key="").status_code == 401
+    assert broken.ask("GET", "/v1/users/x").status_code == 503
 
 
 def test_a_server_that_is_stopping_refuses_writes_and_is_not_ready(api: InProcess) -> None:

@@ -36,6 +36,7 @@ STATUS: dict[type[Exception], int] = {
     wire.Unauthorized: 401,
     wire.KeyReadOnly: 403,
     wire.NotBuilt: 501,
+    wire.RateLimited: 429,
     bodies.BodyTooLarge: 413,
     wire.ContentTypeUnsupported: 415,
     wire.BodyNotObject: 400,

@@ -43,6 +43,7 @@ DATA: dict[type[core.DomainError], dict[str, Any]] = {
     core.SessionNotFound: {"session_id": SESSION_ID},
     core.KeyNotFound: {"key_id": KEY_ID},
     core.IdentifierTaken: {"path": "/email_addresses/0"},
+    http.Unauthorized: {"kind": http.SECRET_KEYS.kind, "where": http.SECRET_KEYS.where},
     http.MethodNotAllowed: {"allowed": "DELETE, GET, PATCH"},
     bodies.BodyTooLarge: {"size_max": bodies.BODY_BYTES_MAX},
     batch_handlers.BatchTooLong: {"items_max": shapes.BATCH_ITEMS_MAX},

@@ -26,6 +26,7 @@ from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
     Conflict,
+    Counters,
     Finding,
     Fold,
     OutcomeUnknown,
@@ -74,6 +75,7 @@ class SQLiteStore:
             raise StoreUnavailable(f"cannot open {path}: {error}") from error
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="userfold-writer")
         self._commit_ms: deque[float] = deque(maxlen=COMMITS_WATCHED)
+        self.counters = Counters()
         self._heads: dict[tuple[str, str], str | None] = {}
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="userfold-reader")
         self._reader_of_thread = threading.local()
@@ -218,6 +220,7 @@ class SQLiteStore:
         return not watched or watched[len(watched) // 2] < COMMIT_INLINE_MS_MAX
 
     def _note_log_length(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self.counters.log_pages = pages
         if self._checkpointer is not None:
             self._checkpointer.noted(pages)
         return apsw.SQLITE_OK
@@ -256,6 +259,9 @@ class SQLiteStore:
             outcome = self._drive(fold)
             self._commit()
             return outcome
+        except Conflict:
+            self.counters.conflicts += 1
+            raise
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
@@ -283,7 +289,9 @@ class SQLiteStore:
         except apsw.IOError as error:
             # The log may hold the whole transaction although the sync failed: after a crash it would be there.
             raise OutcomeUnknown(f"the disk failed while committing: {error}") from error
-        self._commit_ms.append((time.perf_counter() - started) * 1000)
+        ms = (time.perf_counter() - started) * 1000
+        self._commit_ms.append(ms)
+        self.counters.committed(ms)
 
     def _read(self, keys: Sequence[Key]) -> Records:
         return {key: self._read_in_transaction(key) for key in keys}
