@@ -181,12 +181,14 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
         self._reader = reader
         self._writer = writer
-        self._head = f"HTTP/1.1\r\nHost: userfold\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        self._head = f"HTTP/1.1\r\nHost: userfold\r\nAuthorization: Bearer {key}\r\n"
 
-    async def ask(self, method: str, path: str, document: Any = None) -> tuple[int, Any]:
+    async def ask(
+        self, method: str, path: str, document: Any = None, content_type: str = "application/json"
+    ) -> tuple[int, Any]:
         """Status and JSON of the answer. Raises `Gone`."""
         body = b"" if document is None else msgspec.json.encode(document)
-        head = f"{method} {path} {self._head}Content-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {path} {self._head}Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         try:
             self._writer.write(head.encode() + body)
             await self._writer.drain()
@@ -256,6 +258,14 @@ class Watched:
 
     async def users(self, query: UserQuery) -> Sequence[User]:
         return await self.inner.users(query)
+
+    async def of_user(
+        self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
+    ) -> Sequence[Record]:
+        return await self.inner.of_user(kind, project_id, user_id, after=after, descending=descending, limit=limit)
+
+    async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:
+        return await self.inner.expired(kind, before=before, limit=limit)
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         return await self.inner.history(project_id, user_id, after=after, up_to=up_to, limit=limit)

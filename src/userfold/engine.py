@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from userfold.core.applied import Applied
 from userfold.core.commands import Command
 from userfold.core.errors import CommandBroken, DomainError
 from userfold.core.ids import make_id
 from userfold.core.reading import Unread
 from userfold.core.records import COLLECTIONS, Key, ProjectSettings, Record
-from userfold.core.rules import Applied, apply, reads
+from userfold.core.rules import apply, reads
 from userfold.storage.port import (
     Conflict,
     Fold,

@@ -24,6 +24,7 @@ from userfold.locks import hold_data
 from userfold.settings import Settings
 from userfold.storage.port import MaintainedStore
 from userfold.storage.sqlite.store import SQLiteStore
+from userfold.sweeps import Sweeper
 
 log = logging.getLogger("userfold.server")
 
@@ -70,7 +71,12 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
         await _warn_about_unknown_key(app, settings)
         gc.collect()
         gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
-        await _Server(app, ready=lambda: _print(say, f"Userfold is ready at {address}")).serve([listener])
+        service = app.service
+        sweeping = asyncio.create_task(Sweeper(service.engine, store, service.directory).run())
+        try:
+            await _Server(app, ready=lambda: _print(say, f"Userfold is ready at {address}")).serve([listener])
+        finally:
+            sweeping.cancel()
     finally:
         await app.close()
         log.info("stopped")

@@ -13,6 +13,7 @@ from userfold.core.records import (
     Bag,
     Change,
     EmailAddress,
+    Erasure,
     Idempotency,
     Identifier,
     Key,
@@ -21,10 +22,12 @@ from userfold.core.records import (
     Project,
     ProjectSettings,
     Record,
+    Secrets,
     Session,
     SignIn,
     Tombstone,
     User,
+    kind_of,
 )
 from userfold.storage.port import Fold, Read, Records, Store, Update, Write
 
@@ -82,6 +85,7 @@ ANSWER = Idempotency(
     id="idk_1",
     request="ab",
     at=1,
+    expires_at=9,
     user_id="u1",
     user=user(traits={"a": 1.0}),
     change=change(),
@@ -99,7 +103,24 @@ PAIRS: dict[str, tuple[Record, Record]] = {
         Tombstone(id="u1", user_id="u1", at=1, source="native", actor="key_1"),
         Tombstone(id="u1", user_id="u3", at=2, source="milana", actor="ses_1"),
     ),
-    "idempotency": (ANSWER, msgspec.structs.replace(ANSWER, request="cd", at=2, user=None, change=None, created=False)),
+    "idempotency": (
+        ANSWER,
+        msgspec.structs.replace(
+            ANSWER,
+            request="cd",
+            at=2,
+            expires_at=10,
+            user=None,
+            change=None,
+            record_kind="session",
+            record={"a": [1.0]},
+        ),
+    ),
+    "erasure": (Erasure(id="u1", project_id=PROJECT, at=1), Erasure(id="u1", project_id=PROJECT, at=2)),
+    "secrets": (
+        Secrets(id="u1"),
+        Secrets(id="u1", password_digest="$argon2id$ü", totp_secret="ab", backup_code_digests=("c", "d"), version=2),
+    ),
     "sign_in": (
         SIGN_IN,
         msgspec.structs.replace(
@@ -129,9 +150,7 @@ def key_of(record: Record, project_id: str = PROJECT) -> Key:
     """Where a record is kept."""
     if isinstance(record, Identifier):
         return Key("identifier", project_id, record.identifier)
-    kind = {Session: "session", Tombstone: "tombstone", Project: "project", ApiKey: "api_key"}
-    kind |= {User: "user", Change: "change", SignIn: "sign_in", Idempotency: "idempotency"}
-    return Key(kind[type(record)], project_id, record.id)  # type: ignore[attr-defined]
+    return Key(kind_of(record), project_id, record.id)  # type: ignore[attr-defined]
 
 
 def changes_key(user_id: str, project_id: str = PROJECT) -> Key:

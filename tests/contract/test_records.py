@@ -24,8 +24,7 @@ from tests.contract.samples import (
     user,
     writing,
 )
-from userfold.core.records import COLLECTIONS, ApiKey, Identifier, Key, Project, Session, User
-from userfold.storage.codec import KINDS
+from userfold.core.records import COLLECTIONS, KINDS, ApiKey, Identifier, Key, Project, Session, User
 from userfold.storage.port import Read, Store, Update
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from userfold.core.applied import Applied
 from userfold.core.commands import (
     Command,
     CreateUser,
@@ -24,7 +25,7 @@ from userfold.core.jsontext import decode, encode
 from userfold.core.operations import OPERATIONS
 from userfold.core.reading import Records, Unread
 from userfold.core.records import COLLECTIONS, Change, Identifier, Key, ProjectSettings, Record, Session, User
-from userfold.core.rules import Applied, apply, reads
+from userfold.core.rules import apply, reads
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"

@@ -269,7 +269,7 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
     (
         VersionMismatch,
         {"current": 1},
-        "The user is at version 1, not at the one that the request was made for.",
+        "It is at version 1, not at the one that the request was made for.",
         applying(update("user_a", {}, if_match=(2,)), A),
     ),
     (

@@ -146,7 +146,6 @@ def test_a_project_takes_nothing_else(values: dict[str, Any], code: str, path: s
     assert (refused.code, refused.path) == (code, path)
 
 
-@pytest.mark.xfail(reason="_update_project borrows the check of an external_id, and with it its words", strict=True)
 def test_a_refused_name_of_a_project_is_not_called_an_external_id() -> None:
     assert "external_id" not in str(refusal(change(name=""), shop()))
 

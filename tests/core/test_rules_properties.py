@@ -29,13 +29,14 @@ from tests.core.driver import (
     write,
 )
 from tests.strategies import SESSION_IDS, commands
+from userfold.core.applied import Applied
 from userfold.core.commands import Command, DeleteUser
 from userfold.core.errors import DomainError
 from userfold.core.identifiers import username
 from userfold.core.jsontext import same_text
 from userfold.core.reading import Records
-from userfold.core.records import Change, Key, Session, Tombstone, User
-from userfold.core.rules import Applied, apply
+from userfold.core.records import Change, Erasure, Key, Session, Tombstone, User
+from userfold.core.rules import apply
 
 MINUTE_MS = 60_000
 
@@ -215,4 +216,4 @@ def test_tombstones_are_all_that_is_left_when_every_user_is_deleted() -> None:
         delete("user_b"),
         delete("user_a"),
     )
-    assert {type(record) for record in records.values()} == {Tombstone}
+    assert {type(record) for record in records.values()} == {Tombstone, Erasure}

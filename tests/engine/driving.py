@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tests.engine.commands import BACKEND, PROJECT
+from userfold.core.applied import Applied
 from userfold.core.commands import (
     Command,
     CreateUser,
@@ -22,7 +23,6 @@ from userfold.core.commands import (
 )
 from userfold.core.operations import OPERATIONS
 from userfold.core.records import Change, Key, ProjectSettings, User
-from userfold.core.rules import Applied
 from userfold.engine import DEFAULT_LIMITS, Engine, Limits
 from userfold.storage.port import Store
 

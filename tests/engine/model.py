@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from userfold.core import rules
+from userfold.core.applied import Applied
 from userfold.core.claims import identifier_key, identifiers_of
 from userfold.core.commands import Command
 from userfold.core.diff import fold
 from userfold.core.errors import DomainError
 from userfold.core.records import COLLECTIONS, Change, Identifier, Key, ProjectSettings, Record, User
-from userfold.core.rules import Applied
 from userfold.storage.codec import to_text
 
 

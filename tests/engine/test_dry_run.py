@@ -25,9 +25,9 @@ from tests.engine.driving import (
 from tests.engine.model import told
 from tests.engine.stores import Watched
 from tests.engine.test_model import entropy_of, in_project
+from userfold.core.applied import Applied
 from userfold.core.commands import Command
 from userfold.core.errors import UserNotFound
-from userfold.core.rules import Applied
 from userfold.engine import Engine
 from userfold.storage.port import Store
 

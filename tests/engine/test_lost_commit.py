@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.engine.driving import create, engine_of, merge, scenario, stored_changes, stored_user, submit, versions
 from tests.engine.stores import Fate, Lossy
-from userfold.core.rules import Applied
+from userfold.core.applied import Applied
 from userfold.engine import Limits
 from userfold.storage.port import OutcomeUnknown, StoreUnavailable
 

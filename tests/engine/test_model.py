@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.engine.commands import Made, command_lists
 from tests.engine.model import Model, check_identifiers, check_user, told
+from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateProject
 from userfold.core.queries import UserQuery
 from userfold.core.records import COLLECTIONS, Idempotency, Identifier, Key, ProjectSettings, SignIn, User
-from userfold.core.rules import Applied
 from userfold.engine import DEFAULT_LIMITS, Engine, Limits
 from userfold.storage.codec import to_text
 from userfold.storage.port import Store

@@ -19,10 +19,11 @@ from tests.engine.driving import (
     stored_changes,
     submit,
 )
+from userfold.core.applied import Applied
 from userfold.core.errors import IdempotencyKeyReused
 from userfold.core.queries import UserQuery
 from userfold.core.records import Key
-from userfold.core.rules import ONCE_MS, Applied
+from userfold.core.rules import ONCE_MS
 from userfold.engine import Limits
 from userfold.storage.port import Store
 

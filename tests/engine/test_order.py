@@ -28,10 +28,10 @@ from tests.engine.driving import (
     versions,
 )
 from tests.engine.stores import Gated, Watched, changes_in
+from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, UpdateUser, UpsertUser
 from userfold.core.errors import CommandBroken, IdentifierTaken, UserNotFound, VersionMismatch
 from userfold.core.records import Key
-from userfold.core.rules import Applied
 from userfold.engine import Limits
 from userfold.storage.codec import to_text
 from userfold.storage.memory import MemoryStore

@@ -9,10 +9,10 @@ import pytest
 
 from tests.engine.commands import BACKEND, PROJECT
 from tests.engine.driving import NOW, create, delete, engine_of, revoke, sign_in, submit
+from userfold.core.applied import Applied
 from userfold.core.commands import Edit, RevokeSignIns, UpdateUser
 from userfold.core.errors import SessionNotFound, UserDisabled
 from userfold.core.records import Key
-from userfold.core.rules import Applied
 from userfold.core.sign_ins import LIVE_MAX
 from userfold.engine import Limits
 from userfold.storage.port import Store

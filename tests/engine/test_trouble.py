@@ -23,7 +23,7 @@ from tests.engine.driving import (
     versions,
 )
 from tests.engine.stores import Failing, Fussy, Gated, Watched
-from userfold.core.rules import Applied
+from userfold.core.applied import Applied
 from userfold.engine import Limits, Overloaded, Stopping
 from userfold.storage.port import (
     Conflict,

@@ -22,9 +22,9 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 
 from userfold.core import jsontext
+from userfold.core.applied import Applied
 from userfold.core.commands import Command
 from userfold.core.errors import CommandBroken, DomainError
-from userfold.core.rules import Applied
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
 from userfold.engine import Busy, Engine, Stopping

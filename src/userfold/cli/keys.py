@@ -29,7 +29,7 @@ def list_keys(
 
     \b
     Example:  userfold keys list --json
-    Prints:   a table: id, project, kind, rights, name, when it was made, when it was revoked.
+    Prints:   a table: id, project, kind, rights, name, when it was made, last used, revoked.
     Exits:    0 done; 1 failed; 2 wrong use or setting, no database.
     """
 
@@ -42,10 +42,13 @@ def list_keys(
         print_json([_shown(key) for key in keys])
         return
     rows = [
-        (key.id, key.project_id, key.kind, _rights(key), key.name, date(key.created_at), date(key.revoked_at))
+        (
+            *(key.id, key.project_id, key.kind, _rights(key), key.name),
+            *(date(key.created_at), date(key.last_used_at), date(key.revoked_at)),
+        )
         for key in keys
     ]
-    print_table(("id", "project", "kind", "rights", "name", "made", "revoked"), rows)
+    print_table(("id", "project", "kind", "rights", "name", "made", "last used", "revoked"), rows)
 
 
 @keys_cli.command("create")

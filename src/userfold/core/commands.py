@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from userfold.core.records import ApiKey, Project
+from userfold.core.records import ApiKey, Key, Project
 from userfold.core.trust import Author
 
 
@@ -125,12 +125,25 @@ class UpdateProject(Command, frozen=True, kw_only=True):
 
     name: str | None = None
     settings: dict[str, Any] | None = None
+    if_match: IfMatch = None
+
+
+class Forget(Command, frozen=True, kw_only=True):
+    """Remove what nobody needs any more: of these records, those whose time is over or whose user is gone."""
+
+    keys: tuple[Key, ...]
 
 
 class CreateKey(Command, frozen=True, kw_only=True):
     """Add a key to a project."""
 
     key: ApiKey
+
+
+class NoteKeyUse(Command, frozen=True, kw_only=True):
+    """Remember that a key has been in use until now, to the minute."""
+
+    key_id: str
 
 
 class RevokeKey(Command, frozen=True, kw_only=True):

@@ -61,6 +61,13 @@ def external_id(text: str) -> str:
     return bounded(text)
 
 
+def label(text: str) -> str:
+    """A name that people give to a thing."""
+    if not text.strip():
+        raise ValueError("a name has at least one character that is not blank")
+    return bounded(text)
+
+
 def bounded(text: str) -> str:
     """`text`, if it can be an index key: at most 255 characters, without U+0000, which PostgreSQL cannot hold."""
     if "\0" in text:

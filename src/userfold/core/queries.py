@@ -11,8 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from userfold.core import identifiers
 from userfold.core.records import User
+
+_BLANKS = {ord("\n"): " ", 0: " "}
 
 Order = Literal["created_at", "updated_at"]
 
@@ -30,10 +31,14 @@ SEARCHED_FIELDS = (
     "phone_numbers",
     "contact_email",
     "contact_phone",
+    "segments",
 )
+# Of these, a short text is looked for at the beginning.
 TERM_KINDS = (
     "id",
+    "folded_id",
     "external_id",
+    "folded_external_id",
     "username",
     "first_name",
     "last_name",
@@ -43,9 +48,8 @@ TERM_KINDS = (
     "contact_email",
     "contact_phone",
 )
-
-
-EXACT_KINDS = frozenset({"id", "external_id"})
+# Compared as they are. Where folding changes one, the folded form is a term too, for the beginnings that people type.
+EXACT_KINDS = frozenset({"id", "external_id", "segment"})
 
 
 class UserQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +70,13 @@ class UserQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 def terms(user: User) -> tuple[str, ...]:
     """What the user is found by."""
-    return tuple(term(kind, value) for kind, value in _values(user) if value)
+    found = [term(kind, value) for kind, value in _values(user) if value]
+    found += [
+        term(f"folded_{kind}", value)
+        for kind, value in _values(user)
+        if value and kind in EXACT_KINDS and fold(value) != value
+    ]
+    return (*found, *(term("segment", segment_id) for segment_id in user.segments))
 
 
 def term(kind: str, value: str) -> str:
@@ -80,12 +90,9 @@ def text(user: User) -> str:
 
 
 def fold(value: str) -> str:
-    """`value` as searches compare it: NFC and case folded, on one line."""
-    return (
-        unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
-        .replace("\n", " ")
-        .replace("\0", " ")
-    )
+    """`value` as searches compare it: NFC and case folded, on one line, without U+0000, at which an index may stop."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
+    return folded.translate(_BLANKS)
 
 
 def same_terms(before: User, after: User) -> bool:
@@ -101,9 +108,17 @@ def matches(user: User, query: UserQuery) -> bool:
     if query.text is None:
         return True
     wanted = fold(query.text)
+    if "\0" in query.text:
+        return False  # no value has it
     if len(wanted) < TEXT_LENGTH_MIN:
-        return any(term.partition("|")[2].startswith(wanted) for term in own)
+        return any(begins_with(own_term, wanted) for own_term in own)
     return any(wanted in line for line in text(user).split("\n"))
+
+
+def begins_with(own_term: str, wanted: str) -> bool:
+    """Whether the value of a term begins with a short, folded text."""
+    kind, _, value = own_term.partition("|")
+    return kind in TERM_KINDS and value.startswith(wanted)
 
 
 def position(user: User, order: Order) -> tuple[int, str]:
@@ -114,7 +129,7 @@ def position(user: User, order: Order) -> tuple[int, str]:
 def _values(user: User) -> Iterator[tuple[str, str | None]]:
     yield "id", user.id
     yield "external_id", user.external_id
-    yield "username", identifiers.username(user.username) if user.username else None
+    yield "username", user.username
     yield "first_name", user.first_name
     yield "last_name", user.last_name
     yield "name", user.name

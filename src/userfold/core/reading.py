@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from userfold.core.records import Key, Record
+from userfold.core.commands import IfMatch
+from userfold.core.errors import UserNotFound, VersionMismatch
+from userfold.core.records import Key, Record, User
 
 # A record, None where there is none, and for a collection a tuple.
 Records = Mapping[Key, Record | tuple[Record, ...] | None]
@@ -42,3 +44,17 @@ def read_all(records: Records, keys: list[Key]) -> list[Record | tuple[Record, .
     if missing:
         raise Unread(missing)
     return [records[key] for key in keys]
+
+
+def existing_user(records: Records, project_id: str, user_id: str) -> User:
+    """The user of that id. Raises `UserNotFound`, `Unread`."""
+    user = read(records, Key("user", project_id, user_id), User)
+    if user is None:
+        raise UserNotFound(user_id=user_id)
+    return user
+
+
+def match_version(version: int, wanted: IfMatch) -> None:
+    """Raise `VersionMismatch` unless `version` is one of those that the caller made its request for."""
+    if wanted is not None and wanted != "*" and version not in wanted:
+        raise VersionMismatch(current=version)

@@ -150,8 +150,11 @@ class Idempotency(Record, frozen=True, kw_only=True):
     id: str
     request: str  # a digest of what was asked
     at: int
-    user_id: str
+    expires_at: int
+    user_id: str  # "" where the answer is about no user
     user: User | None
+    record_kind: str = ""
+    record: dict[str, Any] | None = None  # a record that is not a user, as JSON values
     change: Change | None
     created: bool
     ignored: tuple[tuple[str, str], ...]
@@ -173,6 +176,14 @@ class Tombstone(Record, frozen=True, kw_only=True):
     at: int
     source: str
     actor: str
+
+
+class Erasure(Record, frozen=True, kw_only=True):
+    """A user was deleted at `at`, and what it left in tables that may be long is still to be removed by a sweep."""
+
+    id: str  # the user's
+    project_id: str
+    at: int
 
 
 class Session(Record, frozen=True, kw_only=True):
@@ -205,6 +216,16 @@ class SignIn(Record, frozen=True, kw_only=True):
         return self.status == "active" and now < self.expires_at
 
 
+class Secrets(Record, frozen=True, kw_only=True):
+    """What proves that somebody is the user `id`. Never in a difference, a reply, a log or a history."""
+
+    id: str
+    password_digest: str | None = None  # in PHC or modular crypt format
+    totp_secret: str | None = None  # encrypted
+    backup_code_digests: tuple[str, ...] = ()
+    version: int = 1
+
+
 class ProjectSettings(Record, frozen=True, kw_only=True):
     """What an operator decides for a project."""
 
@@ -234,4 +255,26 @@ class ApiKey(Record, frozen=True, kw_only=True):
     read_only: bool = False
     created_at: int
     revoked_at: int | None = None
+    last_used_at: int | None = None  # to the minute
     version: int = 1
+
+
+KINDS: dict[str, type[Record]] = {
+    "user": User,
+    "identifier": Identifier,
+    "change": Change,
+    "idempotency": Idempotency,
+    "secrets": Secrets,
+    "tombstone": Tombstone,
+    "erasure": Erasure,
+    "session": Session,
+    "sign_in": SignIn,
+    "project": Project,
+    "api_key": ApiKey,
+}
+_KIND_OF = {type_: kind for kind, type_ in KINDS.items()}
+
+
+def kind_of(record: Record) -> str:
+    """The kind that a key of `record` has."""
+    return _KIND_OF[type(record)]

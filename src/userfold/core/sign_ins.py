@@ -10,7 +10,7 @@ from userfold.core.records import Key, SignIn
 LIVE_MAX = 100  # of one user; with one more, the oldest ends
 
 
-def sign_in(project_id: str, new: SignIn, records: Records, now: int) -> Writes:
+def begin(project_id: str, new: SignIn, records: Records, now: int) -> Writes:
     """The writes that begin `new`, and end the oldest of those that are too many."""
     members = read_members(records, Key("sign_ins", project_id, new.user_id), SignIn)
     live = sorted((member for member in members if member.is_live(now)), key=lambda member: member.id)

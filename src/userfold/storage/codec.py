@@ -6,30 +6,7 @@ from typing import Any
 
 import msgspec
 
-from userfold.core.records import (
-    ApiKey,
-    Change,
-    Idempotency,
-    Identifier,
-    Project,
-    Record,
-    Session,
-    SignIn,
-    Tombstone,
-    User,
-)
-
-KINDS: dict[str, type[Record]] = {
-    "user": User,
-    "identifier": Identifier,
-    "change": Change,
-    "idempotency": Idempotency,
-    "tombstone": Tombstone,
-    "session": Session,
-    "sign_in": SignIn,
-    "project": Project,
-    "api_key": ApiKey,
-}
+from userfold.core.records import KINDS, Record
 
 _encode = msgspec.json.Encoder().encode
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(type_) for kind, type_ in KINDS.items()}

@@ -60,6 +60,22 @@ class MemoryStore:
         found.sort(key=lambda user: position(user, query.order), reverse=query.descending)
         return [user for user in found if _is_after(user, query)][: query.limit]
 
+    async def of_user(
+        self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
+    ) -> Sequence[Record]:
+        keys = sorted(key for key in self._committed.texts if (key.kind, key.project_id) == (kind, project_id))
+        found = [from_text(kind, self._committed.texts[key]) for key in (reversed(keys) if descending else keys)]
+        own = [record for record in found if getattr(record, "user_id", None) == user_id]
+        return [record for record in own if _is_past(record, after, descending)][:limit]
+
+    async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:
+        times = {
+            key: getattr(from_text(kind, text), "expires_at", before)
+            for key, text in self._committed.texts.items()
+            if key.kind == kind
+        }
+        return sorted((key for key, at in times.items() if at <= before), key=lambda key: times[key])[:limit]
+
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         key = Key("changes", project_id, user_id)
         changes = self._committed.collection(key)
@@ -71,6 +87,11 @@ class MemoryStore:
 
     async def close(self) -> None:
         pass
+
+
+def _is_past(record: Record, after: str | None, descending: bool) -> bool:
+    id_: str = getattr(record, "id", "")
+    return after is None or (id_ < after if descending else id_ > after)
 
 
 def _is_after(user: User, query: UserQuery) -> bool:

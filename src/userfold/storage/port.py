@@ -119,7 +119,7 @@ class Store(Protocol):
         ...
 
     async def list(self, kind: str) -> Sequence[Record]:
-        """All records of a kind that is few, of all projects: `project`, `api_key`."""
+        """All records of a kind that is few, of all projects: `project`, `api_key`, `erasure`."""
         ...
 
     async def users(self, query: UserQuery) -> Sequence[User]:
@@ -128,6 +128,16 @@ class Store(Protocol):
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         """Changes of a user with `after < version <= up_to`, oldest first, at most `limit`."""
+        ...
+
+    async def of_user(
+        self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
+    ) -> Sequence[Record]:
+        """Records of a kind that may be many (`session`), of one user, in the order of their ids; at most `limit`."""
+        ...
+
+    async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:
+        """Where the records of a kind (`idempotency`, `sign_in`) are whose `expires_at` is not after `before` (ms)."""
         ...
 
     async def migrate(self) -> None:

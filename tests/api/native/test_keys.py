@@ -11,7 +11,7 @@ import pytest
 from tests.server import InProcess, Keys
 from userfold.api.native import routes as native
 
-SHOWN = {"id", "project_id", "kind", "name", "read_only", "created_at", "revoked_at", "version"}
+SHOWN = {"id", "project_id", "kind", "name", "read_only", "created_at", "revoked_at", "last_used_at", "version"}
 
 
 def make_key(api: InProcess, **document: Any) -> dict[str, Any]:

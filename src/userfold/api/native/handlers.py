@@ -9,13 +9,13 @@ import msgspec
 from userfold.api.native import wire
 from userfold.api.wire import ParameterInvalid, Reply, Request, Service, json_reply
 from userfold.core import jsontext
+from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, Operate, UpdateUser, UpsertUser
 from userfold.core.diff import fold
 from userfold.core.errors import UserNotFound, VersionNotFound
 from userfold.core.operations import JSON_PATCH
 from userfold.core.operations import OPERATIONS as ALL_OPERATIONS
 from userfold.core.records import Key, User
-from userfold.core.rules import Applied
 
 SOURCE = "native"
 MERGE_PATCH = ("application/json", "application/merge-patch+json")

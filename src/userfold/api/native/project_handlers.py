@@ -13,7 +13,7 @@ from userfold.core.commands import CreateKey, RevokeKey, UpdateProject
 from userfold.core.diff import escape
 from userfold.core.errors import FieldInvalid, FieldUnknown
 from userfold.core.fields import normal
-from userfold.core.identifiers import external_id as non_empty
+from userfold.core.identifiers import label
 from userfold.core.records import ApiKey, Key, Project
 
 
@@ -60,7 +60,7 @@ async def create_key(service: Service, request: Request) -> Reply:
     if not isinstance(read_only, bool):
         raise FieldInvalid(path="/read_only", reason="true or false is needed")
     token = tokens.new_secret_key() if kind == "secret" else tokens.new_publishable_key()
-    name = normal(non_empty, body.get("name"), "/name")
+    name = normal(label, body.get("name"), "/name")
     key = tokens.api_key(request.project_id, token, name, service.engine.now(), read_only=read_only)
     await service.run(request, CreateKey(project_id=request.project_id, author=request.author(SOURCE), key=key))
     service.directory.forget()

@@ -12,11 +12,11 @@ import msgspec
 
 from userfold.api.wire import JSON, HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
 from userfold.core import identifiers, queries
+from userfold.core.applied import Applied
 from userfold.core.commands import IfMatch, Once
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, SignIn, User
-from userfold.core.rules import Applied
 
 LIST_PARAMETERS = ("external_id", "email", "username", "query", "order_by", "limit", "cursor")
 ORDERS = ("created_at", "updated_at")

@@ -7,8 +7,11 @@ from importlib.resources import files
 import apsw
 
 from userfold.storage.port import Schema, SchemaTooNew, StoreUnavailable
+from userfold.storage.sqlite import search
 
 APPLICATION_ID = 0x55464C44  # "UFLD"
+
+_SEARCH_SINCE = 2  # the migration that made the tables of search.py
 
 _FOLDER = files("userfold.storage.sqlite")
 
@@ -46,6 +49,8 @@ def migrate(db: apsw.Connection) -> list[int]:
         pending = [number for number in known if number > found]
         for sql in [fresh_schema()] if found == 0 else [known[number] for number in pending]:
             db.execute(sql)
+        if 0 < found < _SEARCH_SINCE:
+            search.rebuild(db)
         db.pragma("application_id", APPLICATION_ID)
         db.pragma("user_version", newest)
         db.execute("COMMIT")

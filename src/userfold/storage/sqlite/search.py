@@ -8,25 +8,30 @@ import apsw
 
 from userfold.core.queries import TERM_KINDS, TEXT_LENGTH_MIN, UserQuery, fold, terms, text
 from userfold.core.records import User
+from userfold.storage.codec import from_text
 from userfold.storage.sqlite import tables
 
 Values = dict[str, Any]
 
-_BEYOND = "\U0010ffff" * 256  # sorts after every other character
+
+def rebuild(db: apsw.Connection) -> None:
+    """Make every user findable, where no user is yet."""
+    for row, project_id, document in db.execute("SELECT row, project_id, document FROM users"):
+        user = from_text("user", document)
+        assert isinstance(user, User)
+        _add(db, row, project_id, user)
 
 
 def add(db: apsw.Connection, project_id: str, user: User) -> None:
     """Make the user findable. Its row must be there."""
-    rowid = _rowid(db, project_id, user)
-    db.executemany(tables.INSERT_TERM, [(project_id, term, user.id) for term in terms(user)])
-    db.execute(tables.INSERT_SEARCH, (rowid, text(user)))
+    _add(db, _row(db, project_id, user), project_id, user)
 
 
 def remove(db: apsw.Connection, project_id: str, user: User) -> None:
     """Undo `add` of that same version of the user. Its row must still be there."""
-    rowid = _rowid(db, project_id, user)
+    row = _row(db, project_id, user)
     db.executemany(tables.DELETE_TERM, [(project_id, term, user.id) for term in terms(user)])
-    db.execute(tables.DELETE_SEARCH, (rowid, text(user)))
+    db.execute(tables.DELETE_SEARCH, (row, text(user)))
 
 
 def select(query: UserQuery) -> tuple[str, Values]:
@@ -36,7 +41,7 @@ def select(query: UserQuery) -> tuple[str, Values]:
     if query.any_terms is not None:
         conditions.append(f"id IN ({_having(query.any_terms, values)})")
     if query.text is not None:
-        conditions.append(_containing(fold(query.text), values))
+        conditions.append(_containing(query.text, values))
     if query.after is not None:
         values["value"], values["id"] = query.after
         conditions.append(f"({query.order}, id) {'<' if query.descending else '>'} (:value, :id)")
@@ -55,22 +60,36 @@ def _having(any_terms: tuple[str, ...], values: Values) -> str:
     return f"SELECT user_id FROM user_terms WHERE project_id = :project_id AND term IN ({marks})"  # noqa: S608
 
 
-def _containing(wanted: str, values: Values) -> str:
-    if "\0" in wanted:
-        return "0"  # no value has U+0000, and FTS5 reads a text only up to it
+def _containing(asked: str, values: Values) -> str:
+    if "\0" in asked:
+        return "0"  # no value has it once folded
+    wanted = fold(asked)
     if len(wanted) >= TEXT_LENGTH_MIN:
         values["phrase"] = '"' + wanted.replace('"', '""') + '"'
-        return "rowid IN (SELECT rowid FROM user_search WHERE user_search MATCH :phrase)"
+        return "row IN (SELECT rowid FROM user_search WHERE user_search MATCH :phrase)"
     ranges = []
     for kind in TERM_KINDS:
-        values[f"{kind}_from"], values[f"{kind}_to"] = f"{kind}|{wanted}", f"{kind}|{wanted}{_BEYOND}"
+        values[f"{kind}_from"], values[f"{kind}_to"] = f"{kind}|{wanted}", _end_of(f"{kind}|{wanted}")
         ranges.append(
             "SELECT user_id FROM user_terms"  # noqa: S608
-            f" WHERE project_id = :project_id AND term BETWEEN :{kind}_from AND :{kind}_to"
+            f" WHERE project_id = :project_id AND term >= :{kind}_from AND term < :{kind}_to"
         )
     return f"id IN ({' UNION ALL '.join(ranges)})"
 
 
-def _rowid(db: apsw.Connection, project_id: str, user: User) -> int:
-    rowid: int = db.execute(tables.SELECT_USER_ROW, (project_id, user.id)).get
-    return rowid
+def _end_of(beginning: str) -> str:
+    """The first text after all that begin so, as SQLite compares: by code points."""
+    last = ord(beginning[-1])
+    if last == 0x10FFFF:
+        return _end_of(beginning[:-1])
+    return beginning[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)  # between them are no characters
+
+
+def _add(db: apsw.Connection, row: int, project_id: str, user: User) -> None:
+    db.executemany(tables.INSERT_TERM, [(project_id, term, user.id) for term in terms(user)])
+    db.execute(tables.INSERT_SEARCH, (row, text(user)))
+
+
+def _row(db: apsw.Connection, project_id: str, user: User) -> int:
+    row: int = db.execute(tables.SELECT_USER_ROW, (project_id, user.id)).get
+    return row

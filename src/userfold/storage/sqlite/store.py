@@ -43,6 +43,7 @@ from userfold.storage.port import (
 from userfold.storage.sqlite import backup, search, tables
 from userfold.storage.sqlite.examine import examine
 from userfold.storage.sqlite.migrate import migrate, schema_of
+from userfold.storage.sqlite.scrub import ScrubbingVFS
 from userfold.storage.sqlite.wal import Checkpointer
 
 log = logging.getLogger("userfold.storage.sqlite")
@@ -65,6 +66,7 @@ class SQLiteStore:
     def __init__(self, path: Path, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
         self.path = path
         self._vfs = vfs
+        self._scrubbing = ScrubbingVFS(vfs or "")
         self._synchronous = synchronous
         try:
             self._writer = self._connect(writing=True)
@@ -85,11 +87,14 @@ class SQLiteStore:
     async def close(self) -> None:
         self._writer_thread.shutdown()
         self._readers.shutdown()
+        last = self._open_last() if self._checkpointer is None else None
         for reader in self._open_readers:
             reader.close()
         self._writer.close()
         if self._checkpointer is not None:
             self._checkpointer.stop()
+        elif last is not None:
+            last.close()
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
         if self._commits_are_fast() and not self._needs_catching_up():
@@ -109,10 +114,21 @@ class SQLiteStore:
             return await self._in_reader_thread(partial(self._get, keys=keys))
 
     async def list(self, kind: str) -> Sequence[Record]:
-        return await self._in_reader_thread(partial(self._list, kind=kind))
+        return await self._in_reader_thread(partial(_documents, kind=kind, sql=tables.LISTS[kind], values=()))
 
     async def users(self, query: UserQuery) -> Sequence[User]:
         return await self._in_reader_thread(partial(_users, query=query))
+
+    async def of_user(
+        self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
+    ) -> Sequence[Record]:
+        sql = tables.OF_USER[kind][descending]
+        start = after if after is not None else tables.AFTER_ALL if descending else ""
+        page = partial(_documents, kind=kind, sql=sql, values=(project_id, user_id, start, limit))
+        return await self._in_reader_thread(page)
+
+    async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:
+        return await self._in_reader_thread(partial(_expired, kind=kind, values=(before, limit)))
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         last = min(up_to, after + limit)
@@ -136,7 +152,7 @@ class SQLiteStore:
     def backup(self, path: Path, progress: Progress) -> Mapping[str, int]:
         with self._looking() as db:
             schema_of(db)
-            backup.copy(db, path, progress)
+            backup.copy(db, path, progress, vfs=self._scrubbing.name)
             return backup.check(path, progress)
 
     @contextlib.contextmanager
@@ -151,14 +167,23 @@ class SQLiteStore:
 
     # Connections.
 
-    def _connect(self, *, writing: bool) -> apsw.Connection:
+    def _connect(self, *, writing: bool, vfs: str | None = None) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        db = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+        db = apsw.Connection(str(self.path), flags=flags, vfs=vfs or self._vfs)
         db.pragma("synchronous", self._synchronous)
         db.pragma("secure_delete", True)  # what a deleted user leaves in the pages is overwritten
         db.pragma("wal_autocheckpoint", 0)
         if not writing:
             db.pragma("query_only", True)
+        return db
+
+    def _open_last(self) -> apsw.Connection | None:
+        """A connection to be closed last. SQLite copies the log into the file then, which must leave nothing behind."""
+        try:
+            db = self._connect(writing=True, vfs=self._scrubbing.name)
+            db.pragma("user_version")  # only now is the file open
+        except apsw.Error:
+            return None  # there is nothing that could be copied
         return db
 
     def _open_reader(self, *, wait_ms: int) -> apsw.Connection:
@@ -174,7 +199,7 @@ class SQLiteStore:
         self._writer.set_busy_timeout(LOCK_WAIT_MS)
         try:
             applied = migrate(self._writer)
-            self._checkpointer = Checkpointer(self._connect(writing=True))
+            self._checkpointer = Checkpointer(self._connect(writing=True, vfs=self._scrubbing.name))
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
@@ -360,9 +385,6 @@ class SQLiteStore:
         except apsw.Error as error:
             raise _translated(error) from error
 
-    def _list(self, db: apsw.Connection, kind: str) -> Sequence[Record]:
-        return [from_text(kind, text) for (text,) in db.execute(tables.LISTS[kind])]
-
 
 class _Busy(Exception):
     """Another connection holds the write lock."""
@@ -398,6 +420,14 @@ def _read_one(db: apsw.Connection, key: Key) -> Record | tuple[Record, ...] | No
     table = tables.TABLES[key.kind]
     row = _row(db, table.select, at)
     return None if row is None else table.from_row(row)
+
+
+def _documents(db: apsw.Connection, *, kind: str, sql: str, values: tuple[Any, ...]) -> Sequence[Record]:
+    return [from_text(kind, text) for (text,) in db.execute(sql, values)]
+
+
+def _expired(db: apsw.Connection, *, kind: str, values: tuple[int, int]) -> Sequence[Key]:
+    return [Key(kind, project_id, id_) for project_id, id_ in db.execute(tables.EXPIRED[kind], values)]
 
 
 def _users(db: apsw.Connection, query: UserQuery) -> Sequence[User]:

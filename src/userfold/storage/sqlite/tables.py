@@ -47,13 +47,13 @@ def _document_table(name: str, kind: str) -> Table:
     return _table(name, ("document",), lambda record: (to_text(record),), lambda row: from_text(kind, row[1]))
 
 
-def _child_table(name: str, kind: str) -> Table:
-    """A table of records that belong to a user, and are erased with it."""
+def _child_table(name: str, kind: str, *indexed: str) -> Table:
+    """A table of records that belong to a user. `indexed`: fields that are columns too."""
 
     def to_row(record: Record) -> Row:
-        return record.user_id, to_text(record)  # type: ignore[attr-defined]
+        return getattr(record, "user_id", None) or "", *(getattr(record, field) for field in indexed), to_text(record)
 
-    return _table(name, ("user_id", "document"), to_row, lambda row: from_text(kind, row[2]))
+    return _table(name, ("user_id", *indexed, "document"), to_row, lambda row: from_text(kind, row[-1]))
 
 
 def _identifier_row(record: Record) -> Row:
@@ -68,10 +68,12 @@ TABLES: dict[str, Table] = {
         _identifier_row,
         lambda row: Identifier(identifier=row[0], user_id=row[1], set_by=row[2]),
     ),
-    "idempotency": _child_table("answers", "idempotency"),
-    "sign_in": _child_table("sign_ins", "sign_in"),
+    "idempotency": _child_table("answers", "idempotency", "expires_at"),
+    "sign_in": _child_table("sign_ins", "sign_in", "expires_at"),
+    "session": _child_table("sessions", "session"),
+    "secrets": _document_table("secrets", "secrets"),
     "tombstone": _document_table("tombstones", "tombstone"),
-    "session": _document_table("sessions", "session"),
+    "erasure": _document_table("erasures", "erasure"),
     "project": _document_table("projects", "project"),
     "api_key": _document_table("api_keys", "api_key"),
 }
@@ -87,6 +89,20 @@ DELETE_MEMBERS: dict[str, str] = {
 LISTS: dict[str, str] = {
     "project": "SELECT document FROM projects ORDER BY id",
     "api_key": "SELECT document FROM api_keys ORDER BY id",
+    "erasure": "SELECT document FROM erasures ORDER BY id",
+}
+EXPIRED: dict[str, str] = {
+    "idempotency": "SELECT project_id, id FROM answers WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+    "sign_in": "SELECT project_id, id FROM sign_ins WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+}
+AFTER_ALL = "~"  # sorts after every id that Userfold makes
+# The records of a user, page by page, in the order of their ids (?3: after which) or in the other.
+OF_USER: dict[str, tuple[str, str]] = {
+    kind: (
+        f"SELECT document FROM {name} WHERE project_id = ?1 AND user_id = ?2 AND id > ?3 ORDER BY id LIMIT ?4",  # noqa: S608
+        f"SELECT document FROM {name} WHERE project_id = ?1 AND user_id = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",  # noqa: S608
+    )
+    for kind, name in (("session", "sessions"),)
 }
 
 SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
@@ -100,7 +116,7 @@ UPDATE_USER = (
 )
 DELETE_USER = "DELETE FROM users WHERE project_id = ?1 AND id = ?2 AND version = ?3"
 
-SELECT_USER_ROW = "SELECT rowid FROM users WHERE project_id = ?1 AND id = ?2"
+SELECT_USER_ROW = "SELECT row FROM users WHERE project_id = ?1 AND id = ?2"
 INSERT_TERM = "INSERT OR IGNORE INTO user_terms (project_id, term, user_id) VALUES (?1, ?2, ?3)"
 DELETE_TERM = "DELETE FROM user_terms WHERE project_id = ?1 AND term = ?2 AND user_id = ?3"
 INSERT_SEARCH = "INSERT INTO user_search (rowid, text) VALUES (?1, ?2)"

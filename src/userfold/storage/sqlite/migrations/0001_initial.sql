@@ -6,27 +6,9 @@ CREATE TABLE users (
     id TEXT NOT NULL,
     version INTEGER NOT NULL,
     last_change_id TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
     document TEXT NOT NULL,
     PRIMARY KEY (project_id, id)
 );
-CREATE INDEX users_by_created_at ON users (project_id, created_at, id);
-CREATE INDEX users_by_updated_at ON users (project_id, updated_at, id);
-
--- What users are found by, as `kind|value`: for whole values, and for the beginning of one.
-CREATE TABLE user_terms (
-    project_id TEXT NOT NULL,
-    term TEXT NOT NULL,
-    user_id TEXT NOT NULL,
-    PRIMARY KEY (project_id, term, user_id)
-) WITHOUT ROWID;
-
--- For any part of a value of at least three characters. The rowid is that of the user; no text is kept twice.
-CREATE VIRTUAL TABLE user_search USING fts5 (
-    text, content = '', tokenize = 'trigram', detail = 'full'
-);
-INSERT INTO user_search (user_search, rank) VALUES ('secure-delete', 1);
 
 CREATE TABLE identifiers (
     project_id TEXT NOT NULL,

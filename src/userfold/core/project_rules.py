@@ -1,0 +1,89 @@
+"""The rules about a project itself: its settings and its keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from userfold.core import identifiers
+from userfold.core.applied import Applied
+from userfold.core.commands import CreateKey, CreateProject, NoteKeyUse, RevokeKey, UpdateProject
+from userfold.core.diff import escape
+from userfold.core.errors import FieldInvalid, FieldUnknown, KeyNotFound, ProjectNotFound
+from userfold.core.fields import normal
+from userfold.core.ids import Mint
+from userfold.core.reading import Records, Writes, match_version, read
+from userfold.core.records import ApiKey, Key, Project, ProjectSettings
+
+USE_NOTED_EVERY_MS = 60_000
+
+
+def create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    project = command.project
+    normal(identifiers.label, project.name, "/name")
+    writes: Writes = {Key("project", project.id, project.id): project}
+    writes |= {Key("api_key", project.id, key.id): key for key in command.keys}
+    return Applied(writes=writes, record=project)
+
+
+def update_project(command: UpdateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("project", command.project_id, command.project_id)
+    before = read(records, at, Project)
+    if before is None:
+        raise ProjectNotFound
+    match_version(before.version, command.if_match)
+    after = msgspec.structs.replace(
+        before,
+        name=before.name if command.name is None else normal(identifiers.label, command.name, "/name"),
+        settings=_changed_settings(before.settings, command.settings or {}),
+    )
+    if after == before:
+        return Applied(writes={}, record=before)
+    after = msgspec.structs.replace(after, version=before.version + 1)
+    return Applied(writes={at: after}, record=after)
+
+
+def _changed_settings(before: ProjectSettings, given: dict[str, Any]) -> ProjectSettings:
+    for name in given:
+        if name not in ProjectSettings.__struct_fields__:
+            raise FieldUnknown(path=f"/settings/{escape(name[:255])}")
+    try:
+        return msgspec.convert({**msgspec.to_builtins(before), **given}, ProjectSettings)
+    except msgspec.ValidationError as error:
+        raise FieldInvalid(path="/settings", reason=str(error)) from None
+
+
+def create_key(command: CreateKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    normal(identifiers.label, command.key.name, "/name")
+    return Applied(writes={Key("api_key", command.project_id, command.key.id): command.key}, record=command.key)
+
+
+def revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("api_key", command.project_id, command.key_id)
+    key = read(records, at, ApiKey)
+    if key is None:
+        raise KeyNotFound(key_id=command.key_id)
+    if key.revoked_at is not None:
+        return Applied(writes={}, record=key)
+    revoked = msgspec.structs.replace(key, revoked_at=mint.now, version=key.version + 1)
+    return Applied(writes={at: revoked}, record=revoked)
+
+
+def note_key_use(command: NoteKeyUse, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("api_key", command.project_id, command.key_id)
+    key = read(records, at, ApiKey)
+    if key is None:
+        raise KeyNotFound(key_id=command.key_id)
+    if key.last_used_at is not None and mint.now < key.last_used_at + USE_NOTED_EVERY_MS:
+        return Applied(writes={}, record=key)
+    used = msgspec.structs.replace(key, last_used_at=mint.now, version=key.version + 1)
+    return Applied(writes={at: used}, record=used)
+
+
+def reads_project(command: UpdateProject) -> tuple[Key, ...]:
+    return (Key("project", command.project_id, command.project_id),)
+
+
+def reads_key(command: RevokeKey | NoteKeyUse) -> tuple[Key, ...]:
+    return (Key("api_key", command.project_id, command.key_id),)
