@@ -416,8 +416,7 @@ STANDS_STILL = """
     import sys
     from pathlib import Path
     from userfold.backup import back_up
-    from userfold.storage.sqlite.scrub import scrubbed
-from userfold.storage.sqlite.store import SQLiteStore
+    from userfold.storage.sqlite.store import SQLiteStore
 
     database, file, when = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 

@@ -175,10 +175,14 @@ class SQLiteStore:
         db.pragma("wal_autocheckpoint", 0)
         if not writing:
             db.pragma("query_only", True)
+        # Whoever is closed last copies the log into the file, and only the scrubbing connection may do that.
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(vfs is None))
         return db
 
     def _open_last(self) -> apsw.Connection | None:
         """A connection to be closed last. SQLite copies the log into the file then, which must leave nothing behind."""
+        if not self._writer.total_changes():
+            return None  # who only reads leaves the files as they are
         try:
             db = self._connect(writing=True, vfs=self._scrubbing.name)
             db.pragma("user_version")  # only now is the file open
