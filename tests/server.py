@@ -29,11 +29,12 @@ from userfold.core.queries import UserQuery
 from userfold.core.records import Change, Key, Project, ProjectSettings, Record, User
 from userfold.engine import random_bits
 from userfold.first_start import OPERATOR
-from userfold.storage.port import Fold, Read, Records, Store, T, Write
+from userfold.storage.port import Counters, Fold, Read, Records, Store, T, Write
 from userfold.tokens import api_key, new_publishable_key, new_secret_key
 
 USERFOLD = (sys.executable, "-m", "userfold")
 READY = "Userfold is ready at "
+PEER = "127.0.0.1"  # where a request in this process comes from, unless said otherwise
 BOUND_S = 60.0  # for anything that is waited for: far beyond what it takes, even on a busy machine
 
 
@@ -270,6 +271,10 @@ class Watched:
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         return await self.inner.history(project_id, user_id, after=after, up_to=up_to, limit=limit)
 
+    @property
+    def counters(self) -> Counters:
+        return self.inner.counters
+
     async def migrate(self) -> None:
         await self.inner.migrate()
 
@@ -296,6 +301,7 @@ class InProcess:
         content_type: str = "application/json",
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        address: str = PEER,
     ) -> httpx.Response:
         """The reply. A `document` is sent as JSON, `content` as it is, else there is no body. `key=""`: without one."""
         sent = {"content-type": content_type} if document is not None or content is not None else {}
@@ -303,13 +309,15 @@ class InProcess:
         sent |= {"authorization": f"Bearer {key}"} if key else {}
         body = json.dumps(document).encode() if content is None and document is not None else content
         sent |= headers or {}
-        return self.send(httpx.Request(method, f"http://userfold.test{path}", headers=sent, content=body))
+        request = httpx.Request(method, f"http://userfold.test{path}", headers=sent, content=body)
+        return self.send(request, address=address)
 
-    def send(self, request: httpx.Request) -> httpx.Response:
-        """The reply to a request that was made elsewhere; nothing is added to it."""
+    def send(self, request: httpx.Request, *, address: str = PEER) -> httpx.Response:
+        """The reply to a request that was made elsewhere; nothing is added to it. `address`: the connection's."""
 
         async def send() -> httpx.Response:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app)) as client:
+            transport = httpx.ASGITransport(self.app, client=(address, 50_000))
+            async with httpx.AsyncClient(transport=transport) as client:
                 return await client.send(request)
 
         return self.runner.run(send())

@@ -29,7 +29,7 @@ def list_keys(
 
     \b
     Example:  userfold keys list --json
-    Prints:   a table: id, project, kind, rights, name, when it was made, last used, revoked.
+    Prints:   a table: id, project, kind, rights, name, when it was made, when it was revoked.
     Exits:    0 done; 1 failed; 2 wrong use or setting, no database.
     """
 
@@ -43,8 +43,14 @@ def list_keys(
         return
     rows = [
         (
-            *(key.id, key.project_id, key.kind, _rights(key), key.name),
-            *(date(key.created_at), date(key.last_used_at), date(key.revoked_at)),
+            key.id,
+            key.project_id,
+            key.kind,
+            _rights(key),
+            key.name,
+            date(key.created_at),
+            date(key.last_used_at),
+            date(key.revoked_at),
         )
         for key in keys
     ]

@@ -74,6 +74,7 @@ class UpsertUser(Command, frozen=True, kw_only=True):
     edits: Edits
     session_id: str | None = None
     if_match: IfMatch = None
+    may_create: bool = True  # else an unknown external_id is refused
 
 
 class DeleteUser(Command, frozen=True, kw_only=True):

@@ -101,7 +101,7 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: ProjectS
         if isinstance(edit, Edit):  # such a request contradicts itself, whatever is stored; operations are done first
             _refuse_another_name(edit.document, external_id)
     if user is None:
-        if command.if_match is not None:
+        if command.if_match is not None or not command.may_create:
             raise UserNotFound(user_id=external_id)
         fields = attribute(session, "").fields | {"external_id"}
         edits = (Edit("replace", {"external_id": external_id}), *edits)

@@ -26,6 +26,7 @@ from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
     Conflict,
+    Counters,
     Finding,
     Fold,
     OutcomeUnknown,
@@ -74,6 +75,7 @@ class SQLiteStore:
             raise StoreUnavailable(f"cannot open {path}: {error}") from error
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="userfold-writer")
         self._commit_ms: deque[float] = deque(maxlen=COMMITS_WATCHED)
+        self.counters = Counters()
         self._heads: dict[tuple[str, str], str | None] = {}
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="userfold-reader")
         self._reader_of_thread = threading.local()
@@ -87,14 +89,25 @@ class SQLiteStore:
     async def close(self) -> None:
         self._writer_thread.shutdown()
         self._readers.shutdown()
-        last = self._open_last() if self._checkpointer is None else None
         for reader in self._open_readers:
             reader.close()
+        last = self._last_connection()
         self._writer.close()
         if self._checkpointer is not None:
             self._checkpointer.stop()
         elif last is not None:
             last.close()
+
+    def _last_connection(self) -> apsw.Connection | None:
+        """SQLite copies the log back when its last connection closes: that one must scrub, if anything was written."""
+        if self._checkpointer is not None or not self._commit_ms:
+            return None
+        try:
+            last = self._connect(writing=True, vfs=self._scrubbing.name)
+            last.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018  # a connection begins with its first read
+        except apsw.Error:
+            return None
+        return last
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
         if self._commits_are_fast() and not self._needs_catching_up():
@@ -179,17 +192,6 @@ class SQLiteStore:
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(vfs is None))
         return db
 
-    def _open_last(self) -> apsw.Connection | None:
-        """A connection to be closed last. SQLite copies the log into the file then, which must leave nothing behind."""
-        if not self._writer.total_changes():
-            return None  # who only reads leaves the files as they are
-        try:
-            db = self._connect(writing=True, vfs=self._scrubbing.name)
-            db.pragma("user_version")  # only now is the file open
-        except apsw.Error:
-            return None  # there is nothing that could be copied
-        return db
-
     def _open_reader(self, *, wait_ms: int) -> apsw.Connection:
         try:
             db = self._connect(writing=False)
@@ -219,6 +221,7 @@ class SQLiteStore:
         return not watched or watched[len(watched) // 2] < COMMIT_INLINE_MS_MAX
 
     def _note_log_length(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self.counters.log_pages = pages
         if self._checkpointer is not None:
             self._checkpointer.noted(pages)
         return apsw.SQLITE_OK
@@ -257,6 +260,9 @@ class SQLiteStore:
             outcome = self._drive(fold)
             self._commit()
             return outcome
+        except Conflict:
+            self.counters.conflicts += 1
+            raise
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
@@ -284,7 +290,9 @@ class SQLiteStore:
         except apsw.IOError as error:
             # The log may hold the whole transaction although the sync failed: after a crash it would be there.
             raise OutcomeUnknown(f"the disk failed while committing: {error}") from error
-        self._commit_ms.append((time.perf_counter() - started) * 1000)
+        ms = (time.perf_counter() - started) * 1000
+        self._commit_ms.append(ms)
+        self.counters.committed(ms)
 
     def _read(self, keys: Sequence[Key]) -> Records:
         return {key: self._read_in_transaction(key) for key in keys}
