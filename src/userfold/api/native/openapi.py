@@ -230,6 +230,7 @@ ROWS: dict[tuple[str, str], Row] = {
             core.OperationUnknown,
             core.PathNotFound,
             core.NumberInvalid,
+            core.ListNotFound,
             core.TestFailed,
         ),
     ),

@@ -13,7 +13,7 @@ from userfold.api.native.shapes import KeyInput, KeyPage, NewKey, ProjectInput, 
 from userfold.api.wire import Reply, Request, Service, json_reply
 from userfold.core.commands import CreateKey, RevokeKey, UpdateProject
 from userfold.core.fields import normal
-from userfold.core.identifiers import external_id as non_empty
+from userfold.core.identifiers import label
 from userfold.core.records import ApiKey, Key, Project
 
 
@@ -53,7 +53,7 @@ async def create_key(service: Service, request: Request) -> Reply:
     request.query(())
     body = wire.body(request, KeyInput)
     token = tokens.new_secret_key() if body.kind == "secret" else tokens.new_publishable_key()
-    name = normal(non_empty, body.name, "/name")
+    name = normal(label, body.name, "/name")
     key = tokens.api_key(request.project_id, token, name, service.engine.now(), read_only=body.read_only)
     await service.run(request, CreateKey(project_id=request.project_id, author=request.author(SOURCE), key=key))
     service.directory.forget()
@@ -70,14 +70,5 @@ async def revoke_key(service: Service, request: Request) -> Reply:
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "project_id": key.project_id,
-        "kind": key.kind,
-        "name": key.name,
-        "token": UNSET if key.token is None else key.token,
-        "read_only": key.read_only,
-        "created_at": key.created_at,
-        "revoked_at": key.revoked_at,
-        "version": key.version,
-    }
+    shown = {name: getattr(key, name) for name in ProjectKey.__struct_fields__}
+    return shown | ({"token": UNSET} if key.token is None else {})
