@@ -139,11 +139,14 @@ def of_documents() -> dict[str, Schema]:
         "Phone": {"type": "string", "pattern": phone_pattern(), "description": _PHONE_WORDS},
         "EmailAddressInput": _address(EmailAddress, "email_address", ref("Email")),
         "PhoneNumberInput": _address(PhoneNumber, "phone_number", ref("Phone")),
-        "JsonPatch": _operations(JSON_PATCH, "A JSON Patch (RFC 6902): all or nothing."),
-        "Operations": _operations(tuple(ALL_OPERATIONS), "Those of JSON Patch, and ten more: all or nothing."),
+        "JsonPatch": _operations(JSON_PATCH, "A JSON Patch (RFC 6902). " + _OPERATION_WORDS),
+        "Operations": _operations(tuple(ALL_OPERATIONS), "Those of JSON Patch, and ten more. " + _OPERATION_WORDS),
     }
 
 
+_OPERATION_WORDS = (
+    "All or nothing. What is described is taken; a move or a copy from elsewhere is taken too, if what it brings fits."
+)
 _ADDED = ("changes", "ignored")  # what replies add to a user
 _NAMED = "The path names it."
 _EMAIL: Schema = {
@@ -296,13 +299,15 @@ def _on_bags() -> Iterator[Some]:
 def _on_fields() -> Iterator[Some]:
     for names in _ALIKE:
         yield _SETTING, {"path": _pointers(names), "value": _writable(names[0], FIELDS[names[0]])}
+        yield ("move", "copy"), {"from": _pointers(names), "path": _pointers(names)}
+    yield ("move",), {"from": _pointers(name for name in _WRITABLE if name not in _BAGS), "path": _IN_A_BAG}
     yield _REMOVING, {"path": _pointers(_WRITABLE)}
-    yield ("move", "copy"), {"from": _pointers(_TEXTS), "path": _pointers(_TEXTS)}
 
 
 def _on_lists() -> Iterator[Some]:
     for name, address in _LISTS.items():
         yield _SETTING, {"path": _pointers([name]), "value": _writable(name, FIELDS[name])}
+        yield ("move", "copy"), {"from": _pointers([name]), "path": _pointers([name])}
         yield ("add",), {"path": {"type": "string", "pattern": f"^/{name}/(?:-|{_INDEX})$"}, "value": ref(address)}
         yield ("replace", "test", "set"), {"path": _in(name, ""), "value": ref(address)}
         flag = {"type": "boolean"}
@@ -314,6 +319,7 @@ def _on_all() -> Iterator[Some]:
     properties = {name: _writable(name, FIELDS[name]) for name in _WRITABLE}
     value = _document("All fields of the user that can be written.", properties)
     yield _SETTING, {"path": {"const": ""}, "value": value}
+    yield ("move", "copy"), {"from": {"const": ""}, "path": {"const": ""}}
     yield _REMOVING, {"path": {"const": ""}}
 
 
