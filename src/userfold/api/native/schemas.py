@@ -252,7 +252,11 @@ _IN_A_BAG: Schema = {
     "pattern": f"^/(?:{'|'.join(_BAGS)})(?:/{_PART}){{1,{BAG_LEVELS_MAX - 1}}}$",
     "description": "A JSON Pointer (RFC 6901) into a bag.",
 }
-_ANYWHERE: Schema = {"type": "string", "pattern": f"^(?:/{_PART}){{0,{POINTER_PARTS_MAX}}}$"}
+_ANYWHERE: Schema = {
+    "type": "string",
+    "pattern": f"^(?:/{_PART}){{0,{POINTER_PARTS_MAX}}}$",
+    "description": "A JSON Pointer (RFC 6901) to anything in the user.",
+}
 _SETTING = ("add", "replace", "test", "set", "set_once", "merge")
 _REMOVING = ("remove", "unset")
 _NUMBER: Schema = {"type": "number"}
