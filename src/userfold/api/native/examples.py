@@ -36,6 +36,7 @@ DATA: dict[type[core.DomainError], dict[str, Any]] = {
     core.OperationUnknown: {"path": "/0/op", "known": "add, remove, replace, move, copy, test"},
     core.PathNotFound: {"path": "/traits/plan"},
     core.NumberInvalid: {"path": "/traits/plan", "reason": "a number is needed"},
+    core.ListNotFound: {"path": "/traits/plan"},
     core.TestFailed: {"path": "/traits/plan", "current": "free"},
     core.UserNotFound: {"user_id": USER_ID},
     core.VersionNotFound: {"version": 9, "current": 3},
@@ -79,7 +80,7 @@ _KEY: dict[str, Any] = {
     "read_only": True,
     "created_at": AT,
     "revoked_at": None,
-    "last_used_at": None,
+    "last_used_at": AT + 60_000,
     "version": 1,
 }
 
