@@ -22,7 +22,7 @@ from rich.table import Table
 from userfold import __version__
 from userfold.app import clock_ms
 from userfold.core.commands import CreateKey, RevokeKey
-from userfold.core.records import ApiKey, Project, ProjectSettings
+from userfold.core.records import ApiKey, EffectiveSettings, Project
 from userfold.engine import Engine
 from userfold.first_start import OPERATOR
 from userfold.logs import set_up_logging
@@ -129,7 +129,7 @@ def create_key(
         if len(known) != 1:
             _fail("name one project with --project" if known else "there is no such project", EXIT_USAGE)
         key = api_key(known[0], token, name, engine.now())
-        await engine.run(CreateKey(project_id=known[0], author=OPERATOR, key=key), ProjectSettings())
+        await engine.run(CreateKey(project_id=known[0], author=OPERATOR, key=key), EffectiveSettings())
 
     _beside_the_server(_settings(data=data, database_url=database_url), work)
     sys.stdout.write(token + "\n")
@@ -147,7 +147,7 @@ def revoke_key(
         key = next((key for key in await _keys(store) if key.id == key_id), None)
         if key is None:
             _fail(f"there is no key {key_id}", EXIT_FAILED)
-        await engine.run(RevokeKey(project_id=key.project_id, author=OPERATOR, key_id=key_id), ProjectSettings())
+        await engine.run(RevokeKey(project_id=key.project_id, author=OPERATOR, key_id=key_id), EffectiveSettings())
 
     _beside_the_server(_settings(data=data, database_url=database_url), work)
     out.print(f"{key_id} is revoked.")

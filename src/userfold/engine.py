@@ -26,7 +26,7 @@ from userfold.core.commands import Command
 from userfold.core.errors import CommandBroken, DomainError
 from userfold.core.ids import make_id
 from userfold.core.reading import Unread
-from userfold.core.records import COLLECTIONS, Key, ProjectSettings, Record
+from userfold.core.records import COLLECTIONS, EffectiveSettings, Key, Record
 from userfold.core.rules import apply, reads
 from userfold.storage.port import (
     Conflict,
@@ -86,7 +86,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     command: Command
     reads: tuple[Key, ...]
-    settings: ProjectSettings
+    settings: EffectiveSettings
     entropy: int
     size: int
     dry_run: bool
@@ -120,7 +120,7 @@ class Engine:
         self._stopping = False
 
     async def run(
-        self, command: Command, settings: ProjectSettings, *, size: int = 0, dry_run: bool = False
+        self, command: Command, settings: EffectiveSettings, *, size: int = 0, dry_run: bool = False
     ) -> Applied:
         """What `command` came to, once it is durable. `size`: the bytes of its request, for the limits.
 

@@ -23,6 +23,7 @@ from userfold.core.records import (
     ProjectSettings,
     Record,
     Secrets,
+    Segment,
     Session,
     SignIn,
     Tombstone,
@@ -80,6 +81,7 @@ def change(user_id: str = "u1", *, version: int = 1, id_: str | None = None) -> 
     )
 
 
+SEGMENT = Segment(id="seg_1", project_id=PROJECT, name="Beta", created_at=1, updated_at=1)
 SIGN_IN = SignIn(id="ses_1", user_id="u1", token_digest="ab", created_at=1, expires_at=9)
 ANSWER = Idempotency(
     id="idk_1",
@@ -140,6 +142,12 @@ PAIRS: dict[str, tuple[Record, Record]] = {
             settings=ProjectSettings(tombstone_days=1),
             created_at=1,
             version=2,
+        ),
+    ),
+    "segment": (
+        SEGMENT,
+        msgspec.structs.replace(
+            SEGMENT, name="Bêta 𝒵", description="\0\n", updated_at=2, deleted_at=2, deleted_by="key_1", version=2
         ),
     ),
     "api_key": (KEY, msgspec.structs.replace(KEY, revoked_at=2, version=2)),

@@ -23,7 +23,7 @@ from tests.core.driver import (
     upsert,
 )
 from userfold.core import errors
-from userfold.core.commands import Command, Once, RevokeKey, RevokeSignIn, UpdateProject
+from userfold.core.commands import AssignSegment, Command, CreateSegment, Once, RevokeKey, RevokeSignIn, UpdateProject
 from userfold.core.errors import (
     BagTooDeep,
     BagTooLarge,
@@ -40,12 +40,14 @@ from userfold.core.errors import (
     JsonInvalid,
     JsonTooDeep,
     KeyNotFound,
+    LimitReached,
     NotFound,
     NumberInvalid,
     OperationInvalid,
     OperationUnknown,
     PathNotFound,
     ProjectNotFound,
+    SegmentNotFound,
     SessionClosed,
     SessionNotFound,
     UserDeleted,
@@ -58,7 +60,7 @@ from userfold.core.errors import (
 )
 from userfold.core.jsontext import decode
 from userfold.core.reading import Unread, read_all
-from userfold.core.records import Key
+from userfold.core.records import EffectiveSettings, Key
 from userfold.core.rules import apply
 
 # Callers rely on these: a code never changes and never means something else.
@@ -84,6 +86,8 @@ CODES: dict[type[DomainError], str] = {
     ProjectNotFound: "project_not_found",
     KeyNotFound: "key_not_found",
     SessionNotFound: "session_not_found",
+    SegmentNotFound: "segment_not_found",
+    LimitReached: "limit_reached",
     IdentifierTaken: "identifier_taken",
     UserIdProtected: "user_id_protected",
     UserDeleted: "user_deleted",
@@ -115,6 +119,7 @@ def applying(command: Command, *before: Command) -> Callable[[], Any]:
     return lambda: run(command, after(*before))
 
 
+FULL = EffectiveSettings(segments=frozenset(f"seg_{number}" for number in range(1000)))
 A = create({"external_id": "a"}, user_id="user_a")
 DEEP: Any = [[]]
 for _ in range(30):
@@ -229,6 +234,18 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"key_id": "key_z"},
         "There is no key key_z in this project.",
         applying(RevokeKey(project_id=PROJECT, author=BACKEND, key_id="key_z")),
+    ),
+    (
+        SegmentNotFound,
+        {"segment_id": "seg_z"},
+        "There is no segment seg_z in this project.",
+        applying(AssignSegment(project_id=PROJECT, author=BACKEND, user_id="user_a", segment_id="seg_z"), A),
+    ),
+    (
+        LimitReached,
+        {"what": "segments in this project", "count_max": 1000},
+        "There are 1000 segments in this project already; no more are allowed.",
+        lambda: run(CreateSegment(project_id=PROJECT, author=BACKEND, name="one more"), {}, settings=FULL),
     ),
     (
         IdentifierTaken,

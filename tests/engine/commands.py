@@ -1,7 +1,7 @@
 """Strategies for commands of few users and few names, so that they collide.
 
-Users, sessions and sign-ins that were made are written `#0`, `#1` … and, the last user that was deleted, `deleted`.
-`Made` puts in the ids.
+Users, sessions, sign-ins and segments that were made are written `#0`, `#1` … and, the last user that was deleted,
+`deleted`. `Made` puts in the ids.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from hypothesis import strategies as st
 
 from userfold.core.applied import Applied
 from userfold.core.commands import (
+    AssignSegment,
     Command,
     CreateKey,
     CreateProject,
+    CreateSegment,
     CreateUser,
+    DeleteSegment,
     DeleteUser,
     Edit,
     Edits,
+    LeaveDeletedSegment,
     Once,
     Operate,
     RevokeKey,
@@ -27,13 +31,15 @@ from userfold.core.commands import (
     RevokeSignIns,
     SignInUser,
     StartSession,
+    UnassignSegment,
     UpdateProject,
+    UpdateSegment,
     UpdateUser,
     UpsertUser,
 )
 from userfold.core.merge import MODES
 from userfold.core.operations import OPERATIONS
-from userfold.core.records import ApiKey, Project, Session
+from userfold.core.records import ApiKey, Project, Segment, Session
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"
@@ -140,7 +146,18 @@ signed_in = {"author": st.just(BACKEND), "session_id": st.just("new"), "token_di
 operated = operates.map(lambda operate: (operate,)) | st.tuples(st.builds(Edit, modes, documents), operates)
 new_settings = st.sampled_from([None, {}, {"tombstone_days": 1}, {"tombstone_days": -1}, {"unheard_of": 1}])
 
+# The first two are known to the settings of the model test and have no record.
+segment_ids = st.sampled_from(["seg_known", "seg_other", "#0", "#0", "#1", "seg_unknown"])
+in_segment = {"author": st.just(BACKEND), "user_id": user_ids, "segment_id": segment_ids}
+of_segment = {"author": st.just(BACKEND), "segment_id": segment_ids}
+
 commands: st.SearchStrategy[Command] = weighted(
+    (2, of_project(CreateSegment, author=st.just(BACKEND), name=st.sampled_from(["Beta", ""]))),
+    (1, of_project(UpdateSegment, **of_segment, name=st.sampled_from(["Beta", "Gamma"]), if_match=versions)),
+    (1, of_project(DeleteSegment, **of_segment, if_match=versions)),
+    (4, of_project(AssignSegment, **in_segment, if_match=versions)),
+    (2, of_project(UnassignSegment, **in_segment, if_match=versions)),
+    (2, of_project(LeaveDeletedSegment, **in_segment)),
     (4, of_project(CreateUser, author=authors, edits=edits_of(documents), user_id=new_ids)),
     (6, of_project(UpdateUser, author=authors, edits=edits_of(documents), user_id=user_ids, if_match=versions)),
     (
@@ -198,6 +215,7 @@ class Made:
         self.users: list[str] = []
         self.sessions: list[str] = []
         self.sign_ins: list[str] = []  # also those of deleted users
+        self.segments: list[str] = []  # also deleted ones
         self.deleted = "nobody"
 
     def note(self, command: Command, applied: Applied) -> None:
@@ -209,6 +227,8 @@ class Made:
             self.users.append(applied.user.id)
         elif isinstance(applied.record, Session):
             self.sessions.append(applied.record.id)
+        elif isinstance(command, CreateSegment) and isinstance(applied.record, Segment):
+            self.segments.append(applied.record.id)
 
     def resolved(self, command: Command) -> Command:
         """`command` with the ids of what was made in place of `#0`, `#1` … and `deleted`."""
@@ -223,6 +243,8 @@ class Made:
             self.sign_ins.append(ids["session_id"])
         if isinstance(command, RevokeSignIn) and command.session_id.startswith("#") and self.sign_ins:
             ids["session_id"] = _counted(command.session_id, self.sign_ins)
+        if hasattr(command, "segment_id") and command.segment_id.startswith("#") and self.segments:
+            ids["segment_id"] = _counted(command.segment_id, self.segments)
         if hasattr(command, "edits"):
             ids["edits"] = tuple(
                 Edit(edit.mode, self._document(edit.document)) if isinstance(edit, Edit) else edit

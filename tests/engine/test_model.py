@@ -17,12 +17,12 @@ from tests.engine.model import Model, check_identifiers, check_user, told
 from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateProject
 from userfold.core.queries import UserQuery
-from userfold.core.records import COLLECTIONS, Idempotency, Identifier, Key, ProjectSettings, SignIn, User
+from userfold.core.records import COLLECTIONS, EffectiveSettings, Idempotency, Identifier, Key, SignIn, User
 from userfold.engine import DEFAULT_LIMITS, Engine, Limits
 from userfold.storage.codec import to_text
 from userfold.storage.port import Store
 
-SETTINGS = ProjectSettings(tombstone_days=30)
+SETTINGS = EffectiveSettings(tombstone_days=30, segments=frozenset({"seg_known", "seg_other"}))
 DAY_MS = 86_400_000
 
 shared_store = settings(

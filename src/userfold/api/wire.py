@@ -190,8 +190,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     async def run(self, request: Request, command: Command, *, dry_run: bool = False) -> Applied:
         """What `command` came to, once it is durable. Raises a `Refusal`."""
         assert request.caller is not None, "the route is open to everybody"
-        settings = request.caller.project.settings
-        return await self.engine.run(command, settings, size=len(request.body), dry_run=dry_run)
+        return await self.engine.run(command, request.caller.settings, size=len(request.body), dry_run=dry_run)
 
 
 Handler = Callable[[Service, Request], Awaitable[Reply]]

@@ -9,7 +9,9 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
     │   └── OperationInvalid, OperationUnknown, PathNotFound, NumberInvalid
-    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound
+    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound,
+    │                         SegmentNotFound
+    ├── LimitReached
     ├── IdentifierTaken, UserIdProtected, UserDeleted
     ├── VersionMismatch, TestFailed
     ├── IdempotencyKeyReused
@@ -155,6 +157,18 @@ class KeyNotFound(NotFound):
     """There is no key {key_id} in this project."""
 
     code = "key_not_found"
+
+
+class SegmentNotFound(NotFound):
+    """There is no segment {segment_id} in this project."""
+
+    code = "segment_not_found"
+
+
+class LimitReached(DomainError):
+    """There are {count_max} {what} already; no more are allowed."""
+
+    code = "limit_reached"
 
 
 class IdentifierTaken(DomainError):

@@ -14,17 +14,17 @@ from userfold.core.errors import FieldInvalid, FieldUnknown, KeyNotFound, Projec
 from userfold.core.fields import normal
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, Writes, match_version, read
-from userfold.core.records import ApiKey, Key, Project, ProjectSettings
+from userfold.core.records import ApiKey, EffectiveSettings, Key, Project, ProjectSettings
 
 
-def create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def create_project(command: CreateProject, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     project = command.project
     writes: Writes = {Key("project", project.id, project.id): project}
     writes |= {Key("api_key", project.id, key.id): key for key in command.keys}
     return Applied(writes=writes, record=project)
 
 
-def update_project(command: UpdateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def update_project(command: UpdateProject, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     at = Key("project", command.project_id, command.project_id)
     before = read(records, at, Project)
     if before is None:
@@ -51,11 +51,11 @@ def _changed_settings(before: ProjectSettings, given: dict[str, Any]) -> Project
         raise FieldInvalid(path="/settings", reason=str(error)) from None
 
 
-def create_key(command: CreateKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def create_key(command: CreateKey, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     return Applied(writes={Key("api_key", command.project_id, command.key.id): command.key}, record=command.key)
 
 
-def revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     at = Key("api_key", command.project_id, command.key_id)
     key = read(records, at, ApiKey)
     if key is None:

@@ -231,6 +231,15 @@ class ProjectSettings(Record, frozen=True, kw_only=True):
     tombstone_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 30  # a browser cannot re-create a deleted user
 
 
+class EffectiveSettings(ProjectSettings, frozen=True, kw_only=True):
+    """A project's settings as commands see them, with what it has defined in records of their own.
+
+    They come from the process, and may be a second old: no command locks what all commands look at.
+    """
+
+    segments: frozenset[str] = frozenset()  # the ids of those that are not deleted
+
+
 class Project(Record, frozen=True, kw_only=True):
     """A tenant: nothing in one project can be seen or named from another."""
 
@@ -257,6 +266,21 @@ class ApiKey(Record, frozen=True, kw_only=True):
     version: int = 1
 
 
+class Segment(Record, frozen=True, kw_only=True):
+    """A named group of users. Its members say so themselves, in `User.segments`."""
+
+    id: str
+    project_id: str
+    name: str
+    description: str | None = None
+    created_at: int
+    updated_at: int
+    # From then on it is as if it were not there; a sweep takes it from its users, and then removes it.
+    deleted_at: int | None = None
+    deleted_by: str | None = None  # the actor, whom the history of those users names
+    version: int = 1
+
+
 KINDS: dict[str, type[Record]] = {
     "user": User,
     "identifier": Identifier,
@@ -269,6 +293,7 @@ KINDS: dict[str, type[Record]] = {
     "sign_in": SignIn,
     "project": Project,
     "api_key": ApiKey,
+    "segment": Segment,
 }
 _KIND_OF = {type_: kind for kind, type_ in KINDS.items()}
 

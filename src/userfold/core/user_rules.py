@@ -56,11 +56,11 @@ from userfold.core.records import (
     FIELDS,
     TOLD_BY_CHANGE,
     Change,
+    EffectiveSettings,
     Erasure,
     Identifier,
     Key,
     Operation,
-    ProjectSettings,
     Session,
     Tombstone,
     User,
@@ -71,7 +71,7 @@ from userfold.core.trust import Author, Ignored, judge, owned_after
 _OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "system")
 
 
-def create(command: CreateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def create(command: CreateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = _given_external_id(command.edits)
     if command.user_id is not None:
         normal(identifiers.external_id, command.user_id, "/id")
@@ -86,13 +86,13 @@ def create(command: CreateUser, records: Records, mint: Mint, settings: ProjectS
     )
 
 
-def update(command: UpdateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def update(command: UpdateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     before = existing_user(records, command.project_id, command.user_id)
     match_version(before.version, command.if_match)
     return _change(command, before, command.edits, records, mint, settings)
 
 
-def upsert(command: UpsertUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = normal(identifiers.external_id, command.external_id, "/external_id")
     session = _open_session(command, records)
     claim, user = _named(command.project_id, external_id, records)
@@ -113,7 +113,7 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: ProjectS
     return _link(command, session, _change(command, user, edits, records, mint, settings, fields))
 
 
-def delete(command: DeleteUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     project_id, author = command.project_id, command.author
     user = existing_user(records, project_id, command.user_id)
     match_version(user.version, command.if_match)
@@ -146,7 +146,7 @@ def _make(
     edits: Edits,
     records: Records,
     mint: Mint,
-    settings: ProjectSettings,
+    settings: EffectiveSettings,
     *,
     user_id: str | None = None,
     created_at: int | None = None,
@@ -170,7 +170,7 @@ def _make(
         for name in FIELDS
         if name not in TOLD_BY_CHANGE
     )
-    return _applied(command, user, writes, operations, mint, created=True, ignored=ignored)
+    return changed_user(command, user, writes, operations, mint, created=True, ignored=ignored)
 
 
 def _change(
@@ -179,7 +179,7 @@ def _change(
     edits: Edits,
     records: Records,
     mint: Mint,
-    settings: ProjectSettings,
+    settings: EffectiveSettings,
     fields: frozenset[str] = ALL_FIELDS,
     *,
     adopted: bool = False,
@@ -199,7 +199,7 @@ def _change(
     writes = claim_identifiers(command.project_id, before, after, command.author, records)
     if after.disabled and not before.disabled:
         writes |= revoke_all(command.project_id, before.id, records, mint.now)
-    return _applied(command, after, writes, operations, mint, created=adopted, ignored=ignored)
+    return changed_user(command, after, writes, operations, mint, created=adopted, ignored=ignored)
 
 
 def _adopt(
@@ -209,7 +209,7 @@ def _adopt(
     edits: Edits,
     records: Records,
     mint: Mint,
-    settings: ProjectSettings,
+    settings: EffectiveSettings,
 ) -> Applied:
     """A backend takes over a record that a browser began: to the backend it is a creation."""
     edits = (*edits, Edit("replace", {"external_id": external_id}))
@@ -298,16 +298,17 @@ def _next_version(before: User, changed: dict[str, Any], author: Author, mint: M
     )
 
 
-def _applied(
+def changed_user(
     command: Command,
     user: User,
     writes: Writes,
     operations: tuple[Operation, ...],
     mint: Mint,
     *,
-    created: bool,
-    ignored: tuple[Ignored, ...],
+    created: bool = False,
+    ignored: tuple[Ignored, ...] = (),
 ) -> Applied:
+    """The next version of a user, which `operations` made, with the change that its history gets for it."""
     author, project_id = command.author, command.project_id
     change = Change(
         id=mint.id("chg_"),

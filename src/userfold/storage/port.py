@@ -118,7 +118,7 @@ class Store(Protocol):
         ...
 
     async def list(self, kind: str) -> Sequence[Record]:
-        """All records of a kind that is few, of all projects: `project`, `api_key`, `erasure`."""
+        """All records of a kind that is few, of all projects: `project`, `api_key`, `segment`, `erasure`."""
         ...
 
     async def users(self, query: UserQuery) -> Sequence[User]:

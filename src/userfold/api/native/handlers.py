@@ -29,12 +29,12 @@ OPERATIONS = {
 async def create_user(service: Service, request: Request) -> Reply:
     """201 with the user; its address in Location."""
     fields = wire.fields_of(request.json_object())
-    applied = await _run(service, request, CreateUser, edits=(Edit("replace", fields),))
-    return _user_reply(201, applied, located=True)
+    applied = await run_write(service, request, CreateUser, edits=(Edit("replace", fields),))
+    return user_written(201, applied, located=True)
 
 
 async def list_users(service: Service, request: Request) -> Reply:
-    """One page of users: `external_id`, `email`, `username`, `query`; `order_by`, `limit`, `cursor`."""
+    """One page of users: `external_id`, `email`, `username`, `segment`, `query`; `order_by`, `limit`, `cursor`."""
     query = wire.user_query(request)
     if "email" in request.query(wire.LIST_PARAMETERS):
         owner = msgspec.structs.replace(query, text=None, after=None, limit=1)
@@ -57,21 +57,21 @@ async def read_user(service: Service, request: Request) -> Reply:
 
 async def update_user(service: Service, request: Request) -> Reply:
     """A JSON Merge Patch (RFC 7396), a JSON Patch (RFC 6902) or operations of our own, by the content type."""
-    applied = await _run(service, request, UpdateUser, user_id=request.params["id"], edits=(_edit(request),))
-    return _user_reply(200, applied)
+    applied = await run_write(service, request, UpdateUser, user_id=request.params["id"], edits=(_edit(request),))
+    return user_written(200, applied)
 
 
 async def upsert_user(service: Service, request: Request) -> Reply:
     """Merge into the user whom an external_id names (200), or make it (201)."""
     fields = wire.fields_of(request.json_object(MERGE_PATCH))
     edits = (Edit("merge_patch", fields),)
-    applied = await _run(service, request, UpsertUser, external_id=request.params["external_id"], edits=edits)
-    return _user_reply(201 if applied.created else 200, applied, located=True)
+    applied = await run_write(service, request, UpsertUser, external_id=request.params["external_id"], edits=edits)
+    return user_written(201 if applied.created else 200, applied, located=True)
 
 
 async def delete_user(service: Service, request: Request) -> Reply:
     """204: the user and its history are gone."""
-    await _run(service, request, DeleteUser, user_id=request.params["id"])
+    await run_write(service, request, DeleteUser, user_id=request.params["id"])
     return Reply(204)
 
 
@@ -131,7 +131,7 @@ def _edit(request: Request) -> Edit | Operate:
     return Edit("merge_patch", wire.fields_of(request.json_object((media_type,))))
 
 
-async def _run(service: Service, request: Request, kind: type[Command], **fields: Any) -> Applied:
+async def run_write(service: Service, request: Request, kind: type[Command], **fields: Any) -> Applied:
     """Make the command that `kind` and `fields` say, with what every write may carry, and run it."""
     dry_run = wire.flag(request.query({"dry_run"}), "dry_run")
     if kind is not CreateUser:
@@ -145,7 +145,8 @@ async def _run(service: Service, request: Request, kind: type[Command], **fields
     return await service.run(request, command, dry_run=dry_run)
 
 
-def _user_reply(status: int, applied: Applied, *, located: bool = False) -> Reply:
+def user_written(status: int, applied: Applied, *, located: bool = False) -> Reply:
+    """The user as a write left it."""
     assert applied.user is not None
     location = (b"location", f"/v1/users/{applied.user.id}".encode())
     return wire.user_reply(status, applied.user, applied, *([location] if located else []))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userfold.api.native import handlers, project_handlers, session_handlers
+from userfold.api.native import handlers, project_handlers, segment_handlers, session_handlers
 from userfold.api.wire import Route
 
 PREFIX = "/v1"
@@ -20,14 +20,19 @@ ROUTES = (
     Route("GET", "/users/{id}/sessions", session_handlers.list_sessions),
     Route("DELETE", "/users/{id}/sessions", session_handlers.revoke_sessions),
     Route("GET", "/users/{id}/events", None),
+    Route("PUT", "/users/{id}/segments/{segment_id}", segment_handlers.assign_segment),
+    Route("DELETE", "/users/{id}/segments/{segment_id}", segment_handlers.unassign_segment),
     Route("PUT", "/users/{id}/image", None),
     Route("DELETE", "/users/{id}/image", None),
     Route("POST", "/sessions/verify", session_handlers.verify_session, reads=True),
     Route("GET", "/sessions/{id}", session_handlers.read_session),
     Route("DELETE", "/sessions/{id}", session_handlers.revoke_session),
     Route("POST", "/batch", None),
-    Route("GET", "/segments", None),
-    Route("POST", "/segments", None),
+    Route("GET", "/segments", segment_handlers.list_segments),
+    Route("POST", "/segments", segment_handlers.create_segment),
+    Route("GET", "/segments/{id}", segment_handlers.read_segment),
+    Route("PATCH", "/segments/{id}", segment_handlers.update_segment),
+    Route("DELETE", "/segments/{id}", segment_handlers.delete_segment),
     Route("GET", "/attributes", None),
     Route("GET", "/project", project_handlers.read_project),
     Route("PATCH", "/project", project_handlers.update_project),

@@ -6,31 +6,75 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from userfold.api.native import shapes
+from userfold.api.native.shapes import Body
 from userfold.api.wire import JSON, HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
 from userfold.core import identifiers, queries
 from userfold.core.applied import Applied
 from userfold.core.commands import IfMatch, Once
+from userfold.core.diff import escape
+from userfold.core.errors import FieldInvalid, FieldUnknown, InputError
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
-from userfold.core.records import Change, SignIn, User
+from userfold.core.records import Change, Segment, SignIn, User
 
-LIST_PARAMETERS = ("external_id", "email", "username", "query", "order_by", "limit", "cursor")
+LIST_PARAMETERS = ("external_id", "email", "username", "segment", "query", "order_by", "limit", "cursor")
 ORDERS = ("created_at", "updated_at")
-_NORMALISE = {
+_NORMALISE: dict[str, Callable[[str], str]] = {
     "external_id": identifiers.external_id,
     "email": identifiers.email,
     "username": identifiers.username,
+    "segment": identifiers.bounded,
 }
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 
+B = TypeVar("B", bound=Body)
+
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
 _STRONG_VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,17})"')
+
+
+# How msgspec says what is wrong with a value, and where: `Expected ... - at `$.settings.tombstone_days``.
+_FAULT = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<place>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_REASON_LENGTH_MAX = 200
+_TYPES = {"`str`": "a string", "`int`": "an integer", "`bool`": "true or false", "`object`": "an object"}
+
+
+def body(request: Request, kind: type[B]) -> B:
+    """The body as a `kind`. None at all is an empty object, if all of `kind` may be left out.
+
+    Raises a `WireRefusal` or an `InputError` that names the member at fault.
+    """
+    optional = not any(field.required for field in msgspec.structs.fields(kind))
+    document = {} if optional and not request.body else request.json_object()
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
+
+
+def _refusal(fault: str) -> InputError:
+    """What msgspec found wrong, as the refusal that it is."""
+    parts = _FAULT.fullmatch(fault)
+    assert parts is not None
+    reason = parts["reason"]
+    path = (parts["place"] or "").replace(".", "/")
+    if unknown := _UNKNOWN.fullmatch(reason):
+        return FieldUnknown(path=f"{path}/{escape(unknown[1][:255])}")
+    if missing := _MISSING.fullmatch(reason):
+        return FieldInvalid(path=f"{path}/{missing[1]}", reason="it is missing")
+    reason = reason[0].lower() + reason[1:_REASON_LENGTH_MAX]
+    for name, words in _TYPES.items():
+        reason = reason.replace(name, words)
+    return FieldInvalid(path=path, reason=reason)
 
 
 def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes, bytes]) -> Reply:
@@ -51,7 +95,7 @@ def user_query(request: Request, *, email_kind: str = "email") -> UserQuery:
         raise ParameterInvalid(
             name="order_by", reason="created_at or updated_at is needed, with - before it to descend"
         )
-    names = [name for name in ("external_id", "email", "username") if name in given]
+    names = [name for name in _NORMALISE if name in given]
     if len(names) > 1:
         raise ParameterInvalid(name=names[1], reason=f"it cannot be combined with {names[0]}")
     kinds = {"email": email_kind}
@@ -107,8 +151,20 @@ def session(sign_in: SignIn, now: int) -> dict[str, Any]:
     return shown
 
 
+def segment(record: Segment) -> shapes.Segment:
+    """A segment as it is shown."""
+    return shapes.Segment(
+        id=record.id,
+        name=record.name,
+        description=record.description,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        version=record.version,
+    )
+
+
 def etag(version: int) -> tuple[bytes, bytes]:
-    """A user's entity tag is its version."""
+    """The entity tag of a user, or of a segment, is its version."""
     return b"etag", b'"%d"' % version
 
 

@@ -76,6 +76,7 @@ TABLES: dict[str, Table] = {
     "erasure": _document_table("erasures", "erasure"),
     "project": _document_table("projects", "project"),
     "api_key": _document_table("api_keys", "api_key"),
+    "segment": _document_table("segments", "segment"),
 }
 # Collections other than a user's chain of changes.
 SELECT_MEMBERS: dict[str, str] = {
@@ -90,6 +91,7 @@ LISTS: dict[str, str] = {
     "project": "SELECT document FROM projects ORDER BY id",
     "api_key": "SELECT document FROM api_keys ORDER BY id",
     "erasure": "SELECT document FROM erasures ORDER BY id",
+    "segment": "SELECT document FROM segments ORDER BY id",
 }
 EXPIRED: dict[str, str] = {
     "idempotency": "SELECT project_id, id FROM answers WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",

@@ -1,0 +1,64 @@
+"""The shapes of the native API that are no records: what handlers decode and encode.
+
+A body that is asked for is a struct that refuses unknown members; what may be left out is `UNSET`, because null is a
+value that was sent.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from userfold.core.fields import DESCRIPTION_LENGTH_MAX
+
+# The core checks these (`core.identifiers`, `core.fields`); here they are only described.
+NAME_SCHEMA = {"minLength": 1, "maxLength": 255, "pattern": "^[^\\u0000]*$"}
+
+Name = Annotated[str, Meta(extra_json_schema=NAME_SCHEMA)]
+Description = Annotated[str, Meta(extra_json_schema={"maxLength": DESCRIPTION_LENGTH_MAX})]
+Time = Annotated[int, Meta(ge=0, description="Milliseconds since the Unix epoch.")]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request carries."""
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reply carries."""
+
+
+# Segments.
+
+
+class SegmentInput(Body, frozen=True, kw_only=True):
+    """A segment to make."""
+
+    name: Name
+    description: Description | None = None
+
+
+class SegmentPatch(Body, frozen=True, kw_only=True):
+    """What to change of a segment; what is not given stays."""
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+
+
+class Segment(Shape, frozen=True, kw_only=True):
+    """A named group of users."""
+
+    id: str
+    name: str
+    description: str | None
+    created_at: Time
+    updated_at: Time
+    version: int
+
+
+class SegmentPage(Shape, frozen=True, kw_only=True):
+    """All segments of the project, by name."""
+
+    data: tuple[Segment, ...]
+    next_cursor: None = None
