@@ -14,6 +14,7 @@ from userfold.core.records import (
     Change,
     EmailAddress,
     Erasure,
+    Event,
     Idempotency,
     Identifier,
     Key,
@@ -81,6 +82,7 @@ def change(user_id: str = "u1", *, version: int = 1, id_: str | None = None) -> 
     )
 
 
+EVENT = Event(id="evt_1", user_id="u1", name="order paid", occurred_at=1, created_at=2, source="native", actor="key_1")
 SEGMENT = Segment(id="seg_1", project_id=PROJECT, name="Beta", created_at=1, updated_at=1)
 SIGN_IN = SignIn(id="ses_1", user_id="u1", token_digest="ab", created_at=1, expires_at=9)
 ANSWER = Idempotency(
@@ -142,6 +144,12 @@ PAIRS: dict[str, tuple[Record, Record]] = {
             settings=ProjectSettings(tombstone_days=1),
             created_at=1,
             version=2,
+        ),
+    ),
+    "event": (
+        EVENT,
+        msgspec.structs.replace(
+            EVENT, session_id="ses_1", name="Zoë 𝒵", properties={"a": [1, 1.0, True, None, "\0", {}]}, source="milana"
         ),
     ),
     "segment": (

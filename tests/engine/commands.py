@@ -26,6 +26,7 @@ from userfold.core.commands import (
     LeaveDeletedSegment,
     Once,
     Operate,
+    RecordEvent,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -152,6 +153,17 @@ in_segment = {"author": st.just(BACKEND), "user_id": user_ids, "segment_id": seg
 of_segment = {"author": st.just(BACKEND), "segment_id": segment_ids}
 
 commands: st.SearchStrategy[Command] = weighted(
+    (
+        3,
+        of_project(
+            RecordEvent,
+            author=authors,
+            user_id=user_ids,
+            name=st.sampled_from(["a", "b", ""]),
+            properties=st.sampled_from(BAGS),
+            session_id=session_ids,
+        ),
+    ),
     (2, of_project(CreateSegment, author=st.just(BACKEND), name=st.sampled_from(["Beta", ""]))),
     (1, of_project(UpdateSegment, **of_segment, name=st.sampled_from(["Beta", "Gamma"]), if_match=versions)),
     (1, of_project(DeleteSegment, **of_segment, if_match=versions)),
@@ -236,7 +248,7 @@ class Made:
         for name in ("user_id", "external_id"):
             if hasattr(command, name):
                 ids[name] = self._user(getattr(command, name))
-        if isinstance(command, UpsertUser):
+        if isinstance(command, UpsertUser | RecordEvent):
             ids["session_id"] = self._session(command.session_id)
         if isinstance(command, SignInUser):
             ids["session_id"] = f"sis_{len(self.sign_ins):04d}"

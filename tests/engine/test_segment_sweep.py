@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+
+import pytest
 
 from tests.engine.commands import BACKEND, PROJECT
 from tests.engine.driving import NOW, SETTINGS, create, engine_of, stored_changes, stored_user
 from userfold.core.commands import AssignSegment, CreateSegment, DeleteSegment, DeleteUser
-from userfold.core.records import EffectiveSettings, Key, Segment
+from userfold.core.queries import UserQuery
+from userfold.core.records import EffectiveSettings, Key, Segment, User
 from userfold.core.upkeep_rules import DELETED_SEGMENTS_KEPT_MS
 from userfold.engine import Engine
 from userfold.segment_sweep import USERS_AT_ONCE, sweep_deleted_segments
@@ -134,5 +138,26 @@ def test_a_user_who_goes_meanwhile_is_in_nobodys_way(store: Store, runner: async
         await sweeping
         assert await world.sweep() in (0, 1)
         assert (await world.segments_of(ada), await world.segments_of(bea)) == (None, ())
+
+    runner.run(scenario())
+
+
+def test_a_segment_stays_if_it_was_looked_into_too_early_however_late_that_is_answered(
+    store: Store, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        world = World(store)
+        deleted = await world.segment()
+        await world.delete(deleted)
+        look = store.users
+
+        async def slowly(query: UserQuery) -> Sequence[User]:
+            found = await look(query)
+            world.now += DELETED_SEGMENTS_KEPT_MS
+            return found
+
+        monkeypatch.setattr(store, "users", slowly)
+        assert (await world.sweep(), await world.is_there(deleted)) == (0, True)
+        assert (await world.sweep(), await world.is_there(deleted)) == (1, False)
 
     runner.run(scenario())

@@ -114,6 +114,16 @@ class RevokeSignIns(Command, frozen=True, kw_only=True):
     user_id: str
 
 
+class RecordEvent(Command, frozen=True, kw_only=True):
+    """Note that a user did something, now or at `occurred_at` (ms)."""
+
+    user_id: str
+    name: str
+    properties: dict[str, Any] = {}
+    occurred_at: int | None = None
+    session_id: str | None = None  # a tracking session of this user
+
+
 class CreateSegment(Command, frozen=True, kw_only=True):
     """Make a segment, which has no users yet."""
 

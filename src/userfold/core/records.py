@@ -215,6 +215,20 @@ class SignIn(Record, frozen=True, kw_only=True):
         return self.status == "active" and now < self.expires_at
 
 
+class Event(Record, frozen=True, kw_only=True):
+    """Something that a user did. No part of the user: it has no version, and the history does not tell of it."""
+
+    id: str  # sorts as `created_at` does, which is when it came
+    user_id: str
+    session_id: str | None = None
+    name: str
+    properties: Bag = {}
+    occurred_at: int  # by the clock of whoever says so
+    created_at: int
+    source: str
+    actor: str
+
+
 class Secrets(Record, frozen=True, kw_only=True):
     """What proves that somebody is the user `id`. Never in a difference, a reply, a log or a history."""
 
@@ -294,6 +308,7 @@ KINDS: dict[str, type[Record]] = {
     "project": Project,
     "api_key": ApiKey,
     "segment": Segment,
+    "event": Event,
 }
 _KIND_OF = {type_: kind for kind, type_ in KINDS.items()}
 

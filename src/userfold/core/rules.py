@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from userfold.core import project_rules, segment_rules, session_rules, upkeep_rules, user_rules
+from userfold.core import event_rules, project_rules, segment_rules, session_rules, upkeep_rules, user_rules
 from userfold.core.applied import Applied
 from userfold.core.claims import DAY_MS
 from userfold.core.commands import (
@@ -26,6 +26,7 @@ from userfold.core.commands import (
     Forget,
     LeaveDeletedSegment,
     Once,
+    RecordEvent,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -133,6 +134,7 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     UpdateProject: (project_rules.reads_project, project_rules.update_project),
     CreateKey: (_reads_nothing, project_rules.create_key),
     RevokeKey: (project_rules.reads_key, project_rules.revoke_key),
+    RecordEvent: (event_rules.reads_event, event_rules.record_event),
     CreateSegment: (_reads_nothing, segment_rules.create_segment),
     UpdateSegment: (segment_rules.reads_segment, segment_rules.update_segment),
     DeleteSegment: (segment_rules.reads_segment, segment_rules.delete_segment),

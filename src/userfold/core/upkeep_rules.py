@@ -63,6 +63,7 @@ _OVER: dict[str, Callable[[Key, Any, Records, int], bool]] = {
     "idempotency": _expired,
     "sign_in": _long_expired,
     "session": _of_deleted_user,
+    "event": _of_deleted_user,
     "erasure": _swept,
     "segment": _long_deleted,
 }

@@ -132,7 +132,7 @@ class Store(Protocol):
     async def of_user(
         self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
     ) -> Sequence[Record]:
-        """Records of a kind that may be many (`session`), of one user, in the order of their ids; at most `limit`."""
+        """At most `limit` records of a kind that may be many (`session`, `event`), of one user, in the order of ids."""
         ...
 
     async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:

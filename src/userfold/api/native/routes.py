@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userfold.api.native import handlers, project_handlers, segment_handlers, session_handlers
+from userfold.api.native import event_handlers, handlers, project_handlers, segment_handlers, session_handlers
 from userfold.api.wire import Route
 
 PREFIX = "/v1"
@@ -19,7 +19,8 @@ ROUTES = (
     Route("POST", "/users/{id}/sessions", session_handlers.create_session),
     Route("GET", "/users/{id}/sessions", session_handlers.list_sessions),
     Route("DELETE", "/users/{id}/sessions", session_handlers.revoke_sessions),
-    Route("GET", "/users/{id}/events", None),
+    Route("POST", "/users/{id}/events", event_handlers.record_event),
+    Route("GET", "/users/{id}/events", event_handlers.list_events),
     Route("PUT", "/users/{id}/segments/{segment_id}", segment_handlers.assign_segment),
     Route("DELETE", "/users/{id}/segments/{segment_id}", segment_handlers.unassign_segment),
     Route("PUT", "/users/{id}/image", None),

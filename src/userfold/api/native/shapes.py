@@ -6,12 +6,14 @@ value that was sent.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import DESCRIPTION_LENGTH_MAX
+from userfold.core.records import Event
 
 # The core checks these (`core.identifiers`, `core.fields`); here they are only described.
 NAME_SCHEMA = {"minLength": 1, "maxLength": 255, "pattern": "^[^\\u0000]*$"}
@@ -27,6 +29,24 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """What a reply carries."""
+
+
+# Events.
+
+
+class EventInput(Body, frozen=True, kw_only=True):
+    """Something that a user did."""
+
+    name: Name
+    properties: dict[str, Any] = {}
+    occurred_at: Annotated[int, Meta(ge=0, le=OCCURRED_AT_MAX)] | None = None
+
+
+class EventPage(Shape, frozen=True, kw_only=True):
+    """One page of the events of a user."""
+
+    data: tuple[Event, ...]
+    next_cursor: Annotated[str | None, Meta(description="The `cursor` of the next page; null on the last one.")]
 
 
 # Segments.

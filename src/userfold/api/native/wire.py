@@ -20,7 +20,7 @@ from userfold.core.diff import escape
 from userfold.core.errors import FieldInvalid, FieldUnknown, InputError
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
-from userfold.core.records import Change, Segment, SignIn, User
+from userfold.core.records import Change, Event, Segment, SignIn, User
 
 LIST_PARAMETERS = ("external_id", "email", "username", "segment", "query", "order_by", "limit", "cursor")
 ORDERS = ("created_at", "updated_at")
@@ -109,6 +109,31 @@ def user_query(request: Request, *, email_kind: str = "email") -> UserQuery:
         after=_position(given["cursor"]) if "cursor" in given else None,
         limit=positive(given.get("limit", str(PAGE_SIZE)), "limit", most=PAGE_SIZE_MAX),
     )
+
+
+class PageOfIds(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of records that are in the order of their ids: from after which, in which direction, how many."""
+
+    after: str | None = None
+    descending: bool = False
+    limit: int = PAGE_SIZE_MAX
+
+
+def event_query(request: Request) -> PageOfIds:
+    """What a list of events asks for. Their ids sort as the times do at which they came."""
+    given = request.query(("order_by", "limit", "cursor"))
+    order_by = given.get("order_by", "-created_at")
+    if order_by not in ("created_at", "-created_at"):
+        raise ParameterInvalid(name="order_by", reason="created_at or -created_at is needed")
+    if not 0 < len(given.get("cursor", "x")) <= identifiers.LENGTH_MAX:
+        raise ParameterInvalid(name="cursor", reason="it is not one that a page gave")
+    limit = positive(given.get("limit", str(PAGE_SIZE)), "limit", most=PAGE_SIZE_MAX)
+    return PageOfIds(after=given.get("cursor"), descending=order_by == "-created_at", limit=limit)
+
+
+def next_id(page: Sequence[Event], limit: int) -> str | None:
+    """The `next_cursor` of a page of records in the order of their ids."""
+    return page[-1].id if len(page) == limit else None
 
 
 def user_page(users: Sequence[User], query: UserQuery) -> Reply:

@@ -71,6 +71,7 @@ TABLES: dict[str, Table] = {
     "idempotency": _child_table("answers", "idempotency", "expires_at"),
     "sign_in": _child_table("sign_ins", "sign_in", "expires_at"),
     "session": _child_table("sessions", "session"),
+    "event": _child_table("events", "event"),
     "secrets": _document_table("secrets", "secrets"),
     "tombstone": _document_table("tombstones", "tombstone"),
     "erasure": _document_table("erasures", "erasure"),
@@ -104,7 +105,7 @@ OF_USER: dict[str, tuple[str, str]] = {
         f"SELECT document FROM {name} WHERE project_id = ?1 AND user_id = ?2 AND id > ?3 ORDER BY id LIMIT ?4",  # noqa: S608
         f"SELECT document FROM {name} WHERE project_id = ?1 AND user_id = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",  # noqa: S608
     )
-    for kind, name in (("session", "sessions"),)
+    for kind, name in (("session", "sessions"), ("event", "events"))
 }
 
 SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
