@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from userfold.core.records import ApiKey, EffectiveSettings, Project, Record, Segment
+from userfold.core.records import ApiKey, AttributeDefinition, EffectiveSettings, Project, Record, Segment
 from userfold.storage.port import Store
 from userfold.tokens import digest
 
@@ -30,14 +30,24 @@ class Caller(msgspec.Struct, frozen=True):
     settings: EffectiveSettings
 
 
-def effective_settings(projects: Iterable[Project], segments: Sequence[Record]) -> dict[str, EffectiveSettings]:
+def effective_settings(
+    projects: Iterable[Project], segments: Sequence[Record], attributes: Sequence[Record]
+) -> dict[str, EffectiveSettings]:
     """{project id: its settings as commands see them}"""
     alive: dict[str, set[str]] = defaultdict(set)
     for segment in segments:
         if isinstance(segment, Segment) and segment.deleted_at is None:
             alive[segment.project_id].add(segment.id)
+    defined: dict[str, dict[str, AttributeDefinition]] = defaultdict(dict)
+    for attribute in attributes:
+        if isinstance(attribute, AttributeDefinition):
+            defined[attribute.project_id][attribute.name] = attribute
     return {
-        project.id: EffectiveSettings(**msgspec.structs.asdict(project.settings), segments=frozenset(alive[project.id]))
+        project.id: EffectiveSettings(
+            **msgspec.structs.asdict(project.settings),
+            segments=frozenset(alive[project.id]),
+            attributes=defined[project.id],
+        )
         for project in projects
     }
 
@@ -79,7 +89,9 @@ class Directory:
     async def _read(self) -> None:
         started, changes = self._monotonic(), self._changes
         projects = {record.id: record for record in await self._store.list("project") if isinstance(record, Project)}
-        settings = effective_settings(projects.values(), await self._store.list("segment"))
+        settings = effective_settings(
+            projects.values(), await self._store.list("segment"), await self._store.list("attribute")
+        )
         keys = [record for record in await self._store.list("api_key") if isinstance(record, ApiKey)]
         self._callers = {
             key.token_digest: Caller(projects[key.project_id], key, settings[key.project_id])

@@ -9,7 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from userfold.core.records import ApiKey, EffectiveSettings, Key, Project, ProjectSettings, Record, Segment, kind_of
+from userfold.core.records import (
+    ApiKey,
+    AttributeDefinition,
+    EffectiveSettings,
+    Key,
+    Project,
+    ProjectSettings,
+    Record,
+    Segment,
+    kind_of,
+)
 from userfold.directory import AGE_S_MAX, Directory
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, StoreUnavailable, Write
@@ -49,7 +59,7 @@ class SlowStore(MemoryStore):
             raise StoreUnavailable("gone")
         return found
 
-    async def put(self, record: ApiKey | Project | Segment) -> None:
+    async def put(self, record: ApiKey | AttributeDefinition | Project | Segment) -> None:
         """Insert a record, past all rules."""
         key = Key(kind_of(record), PROJECT.id, record.id)
         write = Write(batch_id="bat_1", removals={}, updates={}, inserts={key: record})
@@ -104,7 +114,7 @@ def test_a_caller_is_the_project_and_the_key() -> None:
     run(test())
 
 
-def test_a_caller_has_the_settings_of_its_project_with_the_segments_that_are_not_deleted() -> None:
+def test_a_caller_has_the_settings_of_its_project_with_what_it_has_defined() -> None:
     def segment(id_: str, **fields: Any) -> Segment:
         return Segment(**{"id": id_, "project_id": "prj_2", "name": "a", "created_at": 1, "updated_at": 1, **fields})
 
@@ -114,10 +124,14 @@ def test_a_caller_has_the_settings_of_its_project_with_the_segments_that_are_not
         one, two = await world.add_key(), await world.add_key(project_id="prj_2")
         for record in (segment("seg_1"), segment("seg_2", deleted_at=2), segment("seg_3", project_id="prj_gone")):
             await world.store.put(record)
+        plan = AttributeDefinition(
+            id="attr_1", project_id="prj_2", name="plan", type="integer", created_at=1, updated_at=1
+        )
+        await world.store.put(plan)
         callers = [await world.directory.caller(token) for token in (one, two)]
         assert [caller and caller.settings for caller in callers] == [
             EffectiveSettings(),
-            EffectiveSettings(tombstone_days=7, segments=frozenset({"seg_1"})),
+            EffectiveSettings(tombstone_days=7, segments=frozenset({"seg_1"}), attributes={"plan": plan}),
         ]
 
     run(test())

@@ -10,6 +10,7 @@ import msgspec
 from userfold.core.records import (
     COLLECTIONS,
     ApiKey,
+    AttributeDefinition,
     Bag,
     Change,
     EmailAddress,
@@ -83,6 +84,9 @@ def change(user_id: str = "u1", *, version: int = 1, id_: str | None = None) -> 
 
 
 EVENT = Event(id="evt_1", user_id="u1", name="order paid", occurred_at=1, created_at=2, source="native", actor="key_1")
+ATTRIBUTE = AttributeDefinition(
+    id="attr_1", project_id=PROJECT, name="plan", type="integer", created_at=1, updated_at=1
+)
 SEGMENT = Segment(id="seg_1", project_id=PROJECT, name="Beta", created_at=1, updated_at=1)
 SIGN_IN = SignIn(id="ses_1", user_id="u1", token_digest="ab", created_at=1, expires_at=9)
 ANSWER = Idempotency(
@@ -150,6 +154,12 @@ PAIRS: dict[str, tuple[Record, Record]] = {
         EVENT,
         msgspec.structs.replace(
             EVENT, session_id="ses_1", name="Zoë 𝒵", properties={"a": [1, 1.0, True, None, "\0", {}]}, source="milana"
+        ),
+    ),
+    "attribute": (
+        ATTRIBUTE,
+        msgspec.structs.replace(
+            ATTRIBUTE, name="Zoë/𝒵", type="choices", choices=("a", "𝒵"), title="t", description="\n", version=2
         ),
     ),
     "segment": (

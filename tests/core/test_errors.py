@@ -23,8 +23,21 @@ from tests.core.driver import (
     upsert,
 )
 from userfold.core import errors
-from userfold.core.commands import AssignSegment, Command, CreateSegment, Once, RevokeKey, RevokeSignIn, UpdateProject
+from userfold.core.attribute_rules import attribute_id
+from userfold.core.commands import (
+    AssignSegment,
+    Command,
+    CreateAttribute,
+    CreateSegment,
+    DeleteAttribute,
+    Once,
+    RevokeKey,
+    RevokeSignIn,
+    UpdateProject,
+)
 from userfold.core.errors import (
+    AttributeExists,
+    AttributeNotFound,
     BagTooDeep,
     BagTooLarge,
     CommandBroken,
@@ -88,6 +101,8 @@ CODES: dict[type[DomainError], str] = {
     SessionNotFound: "session_not_found",
     SegmentNotFound: "segment_not_found",
     LimitReached: "limit_reached",
+    AttributeNotFound: "attribute_not_found",
+    AttributeExists: "attribute_exists",
     IdentifierTaken: "identifier_taken",
     UserIdProtected: "user_id_protected",
     UserDeleted: "user_deleted",
@@ -120,6 +135,7 @@ def applying(command: Command, *before: Command) -> Callable[[], Any]:
 
 
 FULL = EffectiveSettings(segments=frozenset(f"seg_{number}" for number in range(1000)))
+PLAN = CreateAttribute(project_id=PROJECT, author=BACKEND, name="plan", type="any")
 A = create({"external_id": "a"}, user_id="user_a")
 DEEP: Any = [[]]
 for _ in range(30):
@@ -240,6 +256,18 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"segment_id": "seg_z"},
         "There is no segment seg_z in this project.",
         applying(AssignSegment(project_id=PROJECT, author=BACKEND, user_id="user_a", segment_id="seg_z"), A),
+    ),
+    (
+        AttributeNotFound,
+        {"attribute_id": "attr_z"},
+        "There is no attribute attr_z in this project.",
+        applying(DeleteAttribute(project_id=PROJECT, author=BACKEND, attribute_id="attr_z")),
+    ),
+    (
+        AttributeExists,
+        {"path": "/name", "attribute_id": attribute_id(PROJECT, "plan")},
+        f"This project has an attribute of this name already: {attribute_id(PROJECT, 'plan')}.",
+        applying(PLAN, PLAN),
     ),
     (
         LimitReached,

@@ -1,7 +1,7 @@
 """Strategies for commands of few users and few names, so that they collide.
 
-Users, sessions, sign-ins and segments that were made are written `#0`, `#1` … and, the last user that was deleted,
-`deleted`. `Made` puts in the ids.
+Users, sessions, sign-ins, segments and attributes that were made are written `#0`, `#1` … and, the last user that was
+deleted, `deleted`. `Made` puts in the ids.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from userfold.core.applied import Applied
 from userfold.core.commands import (
     AssignSegment,
     Command,
+    CreateAttribute,
     CreateKey,
     CreateProject,
     CreateSegment,
     CreateUser,
+    DeleteAttribute,
     DeleteSegment,
     DeleteUser,
     Edit,
@@ -40,7 +42,7 @@ from userfold.core.commands import (
 )
 from userfold.core.merge import MODES
 from userfold.core.operations import OPERATIONS
-from userfold.core.records import ApiKey, Project, Segment, Session
+from userfold.core.records import ApiKey, AttributeDefinition, Project, Segment, Session
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"
@@ -152,6 +154,9 @@ segment_ids = st.sampled_from(["seg_known", "seg_other", "#0", "#0", "#1", "seg_
 in_segment = {"author": st.just(BACKEND), "user_id": user_ids, "segment_id": segment_ids}
 of_segment = {"author": st.just(BACKEND), "segment_id": segment_ids}
 
+attribute_names = st.sampled_from(["n", "c/d"])
+attribute_ids = st.sampled_from(["#0", "#0", "#1"])
+
 commands: st.SearchStrategy[Command] = weighted(
     (
         3,
@@ -164,6 +169,8 @@ commands: st.SearchStrategy[Command] = weighted(
             session_id=session_ids,
         ),
     ),
+    (1, of_project(CreateAttribute, author=st.just(BACKEND), name=attribute_names, type=st.just("string"))),
+    (1, of_project(DeleteAttribute, author=st.just(BACKEND), attribute_id=attribute_ids, if_match=versions)),
     (2, of_project(CreateSegment, author=st.just(BACKEND), name=st.sampled_from(["Beta", ""]))),
     (1, of_project(UpdateSegment, **of_segment, name=st.sampled_from(["Beta", "Gamma"]), if_match=versions)),
     (1, of_project(DeleteSegment, **of_segment, if_match=versions)),
@@ -228,6 +235,7 @@ class Made:
         self.sessions: list[str] = []
         self.sign_ins: list[str] = []  # also those of deleted users
         self.segments: list[str] = []  # also deleted ones
+        self.attributes: list[str] = []  # also deleted ones
         self.deleted = "nobody"
 
     def note(self, command: Command, applied: Applied) -> None:
@@ -241,6 +249,8 @@ class Made:
             self.sessions.append(applied.record.id)
         elif isinstance(command, CreateSegment) and isinstance(applied.record, Segment):
             self.segments.append(applied.record.id)
+        elif isinstance(command, CreateAttribute) and isinstance(applied.record, AttributeDefinition):
+            self.attributes.append(applied.record.id)
 
     def resolved(self, command: Command) -> Command:
         """`command` with the ids of what was made in place of `#0`, `#1` … and `deleted`."""
@@ -257,6 +267,8 @@ class Made:
             ids["session_id"] = _counted(command.session_id, self.sign_ins)
         if hasattr(command, "segment_id") and command.segment_id.startswith("#") and self.segments:
             ids["segment_id"] = _counted(command.segment_id, self.segments)
+        if isinstance(command, DeleteAttribute) and self.attributes:
+            ids["attribute_id"] = _counted(command.attribute_id, self.attributes)
         if hasattr(command, "edits"):
             ids["edits"] = tuple(
                 Edit(edit.mode, self._document(edit.document)) if isinstance(edit, Edit) else edit

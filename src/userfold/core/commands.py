@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, Key, Project
+from userfold.core.records import ApiKey, AttributeType, Key, Project
 from userfold.core.trust import Author
 
 
@@ -168,6 +168,33 @@ class LeaveDeletedSegment(Command, frozen=True, kw_only=True):
 
     user_id: str
     segment_id: str
+
+
+class CreateAttribute(Command, frozen=True, kw_only=True):
+    """Say what the key `name` of traits holds, from now on."""
+
+    name: str
+    type: AttributeType
+    choices: tuple[str, ...] = ()
+    title: str | None = None
+    description: str | None = None
+
+
+class UpdateAttribute(Command, frozen=True, kw_only=True):
+    """Change what is said of an attribute; what is `UNSET` stays. Its name and its type are for good."""
+
+    attribute_id: str
+    choices: tuple[str, ...] | UnsetType = UNSET
+    title: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    if_match: IfMatch = None
+
+
+class DeleteAttribute(Command, frozen=True, kw_only=True):
+    """Say nothing more of a key of traits. Its values stay."""
+
+    attribute_id: str
+    if_match: IfMatch = None
 
 
 class CreateProject(Command, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── BagTooLarge, BagTooDeep
     │   └── OperationInvalid, OperationUnknown, PathNotFound, NumberInvalid
     ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound,
-    │                         SegmentNotFound
-    ├── LimitReached
+    │                         SegmentNotFound, AttributeNotFound
+    ├── LimitReached, AttributeExists
     ├── IdentifierTaken, UserIdProtected, UserDeleted
     ├── VersionMismatch, TestFailed
     ├── IdempotencyKeyReused
@@ -163,6 +163,19 @@ class SegmentNotFound(NotFound):
     """There is no segment {segment_id} in this project."""
 
     code = "segment_not_found"
+
+
+class AttributeNotFound(NotFound):
+    """There is no attribute {attribute_id} in this project."""
+
+    code = "attribute_not_found"
+
+
+class AttributeExists(DomainError):
+    """This project has an attribute of this name already: {attribute_id}."""
+
+    code = "attribute_exists"
+    hint = "Change that one, or delete it first: the type of an attribute stays."
 
 
 class LimitReached(DomainError):

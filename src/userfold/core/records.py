@@ -245,6 +245,26 @@ class ProjectSettings(Record, frozen=True, kw_only=True):
     tombstone_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 30  # a browser cannot re-create a deleted user
 
 
+AttributeType = Literal[
+    "string", "integer", "number", "boolean", "date", "datetime", "choice", "choices", "list", "object", "any"
+]
+
+
+class AttributeDefinition(Record, frozen=True, kw_only=True):
+    """What a key of `User.traits` holds: a value that is written there must be of this type."""
+
+    id: str
+    project_id: str
+    name: str  # the key; no two of a project have one
+    type: AttributeType
+    choices: tuple[str, ...] = ()  # of `choice` and `choices`
+    title: str | None = None
+    description: str | None = None
+    created_at: int
+    updated_at: int
+    version: int = 1
+
+
 class EffectiveSettings(ProjectSettings, frozen=True, kw_only=True):
     """A project's settings as commands see them, with what it has defined in records of their own.
 
@@ -252,6 +272,7 @@ class EffectiveSettings(ProjectSettings, frozen=True, kw_only=True):
     """
 
     segments: frozenset[str] = frozenset()  # the ids of those that are not deleted
+    attributes: dict[str, AttributeDefinition] = {}  # by name
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -309,6 +330,7 @@ KINDS: dict[str, type[Record]] = {
     "api_key": ApiKey,
     "segment": Segment,
     "event": Event,
+    "attribute": AttributeDefinition,
 }
 _KIND_OF = {type_: kind for kind, type_ in KINDS.items()}
 

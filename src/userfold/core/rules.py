@@ -11,16 +11,26 @@ from typing import Any
 
 import msgspec
 
-from userfold.core import event_rules, project_rules, segment_rules, session_rules, upkeep_rules, user_rules
+from userfold.core import (
+    attribute_rules,
+    event_rules,
+    project_rules,
+    segment_rules,
+    session_rules,
+    upkeep_rules,
+    user_rules,
+)
 from userfold.core.applied import Applied
 from userfold.core.claims import DAY_MS
 from userfold.core.commands import (
     AssignSegment,
     Command,
+    CreateAttribute,
     CreateKey,
     CreateProject,
     CreateSegment,
     CreateUser,
+    DeleteAttribute,
     DeleteSegment,
     DeleteUser,
     Forget,
@@ -33,6 +43,7 @@ from userfold.core.commands import (
     SignInUser,
     StartSession,
     UnassignSegment,
+    UpdateAttribute,
     UpdateProject,
     UpdateSegment,
     UpdateUser,
@@ -141,5 +152,8 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     AssignSegment: (_reads_user, segment_rules.assign_segment),
     UnassignSegment: (_reads_user, segment_rules.unassign_segment),
     LeaveDeletedSegment: (_reads_user, segment_rules.leave_deleted_segment),
+    CreateAttribute: (attribute_rules.reads_new_attribute, attribute_rules.create_attribute),
+    UpdateAttribute: (attribute_rules.reads_attribute, attribute_rules.update_attribute),
+    DeleteAttribute: (attribute_rules.reads_attribute, attribute_rules.delete_attribute),
     Forget: (upkeep_rules.reads_forgotten, upkeep_rules.forget),
 }

@@ -13,6 +13,7 @@ import msgspec
 
 from userfold.core import identifiers
 from userfold.core.applied import Applied
+from userfold.core.attributes import check_traits
 from userfold.core.attribution import ALL_FIELDS, attribute
 from userfold.core.claims import (
     claim_identifiers,
@@ -160,7 +161,7 @@ def _make(
         created_at=mint.now if created_at is None else created_at,
         updated_at=mint.now,
     )
-    changed, _, ignored = _edited(blank, edits, author, mint, fields)
+    changed, _, ignored = _edited(blank, edits, author, mint, settings, fields)
     user = _next_version(blank, changed, author, mint)
     if author.trust != "backend":
         refuse_tombstoned(project_id, user.external_id, records, mint.now, settings)
@@ -186,7 +187,7 @@ def _change(
 ) -> Applied:
     if before.disabled and command.author.trust != "backend":
         raise UserDisabled
-    changed, operations, ignored = _edited(before, edits, command.author, mint, fields)
+    changed, operations, ignored = _edited(before, edits, command.author, mint, settings, fields)
     after = _next_version(before, changed, command.author, mint, adopted=adopted)
     for name in ("owned", "external_id_aliases"):
         if getattr(before, name) is not getattr(after, name):
@@ -221,7 +222,7 @@ def _adopt(
 
 
 def _edited(
-    before: User, edits: Edits, author: Author, mint: Mint, fields: frozenset[str]
+    before: User, edits: Edits, author: Author, mint: Mint, settings: EffectiveSettings, fields: frozenset[str]
 ) -> tuple[dict[str, Any], tuple[Operation, ...], tuple[Ignored, ...]]:
     """The fields that come out different and may be written by `author`, how they differ, and what was left alone."""
     values: dict[str, Any] = {}
@@ -248,6 +249,8 @@ def _edited(
     for name, value in changed.items():
         if FIELDS[name].kind == "bag":
             check_bag(value, f"/{name}")
+    if "traits" in changed:
+        check_traits(before.traits, changed["traits"], settings.attributes)
     return changed, tuple(made), tuple(ignored)
 
 

@@ -118,7 +118,10 @@ class Store(Protocol):
         ...
 
     async def list(self, kind: str) -> Sequence[Record]:
-        """All records of a kind that is few, of all projects: `project`, `api_key`, `segment`, `erasure`."""
+        """All records of all projects of a kind that is few.
+
+        These are `project`, `api_key`, `segment`, `attribute` and `erasure`.
+        """
         ...
 
     async def users(self, query: UserQuery) -> Sequence[User]:

@@ -34,6 +34,7 @@ UNKNOWN = {
     "/sessions/": f"ses_{'0' * 26}",
     "/project/keys/": f"ak_{'0' * 26}",
     "/segments/": f"seg_{'0' * 26}",
+    "/attributes/": f"attr_{'0' * 26}",
 }
 TAKES_ID = [route for route in native.ROUTES if "{id}" in route.path]
 # What a route needs to get as far as its id, if `{}` is not enough.
@@ -47,11 +48,13 @@ def ids_in(api: InProcess) -> dict[str, str]:
     session = api.ask("POST", f"/v1/users/{user['id']}/sessions").json()
     key = api.ask("POST", "/v1/project/keys", {"name": "a key"}).json()
     segment = api.ask("POST", "/v1/segments", {"name": "Beta"}).json()
+    attribute = api.ask("POST", "/v1/attributes", {"name": "plan", "type": "any"}).json()
     return {
         "/users/": user["id"],
         "/sessions/": session["id"],
         "/project/keys/": key["id"],
         "/segments/": segment["id"],
+        "/attributes/": attribute["id"],
     }
 
 
@@ -91,7 +94,13 @@ def test_every_route_answers_an_id_of_another_project_as_an_unknown_one(
 
 def test_nothing_of_the_first_project_was_touched_through_the_second(api: InProcess, other: Keys) -> None:
     ids = ids_in(api)
-    shown = [f"/v1/users/{ids['/users/']}", f"/v1/sessions/{ids['/sessions/']}", "/v1/project/keys", "/v1/segments"]
+    shown = [
+        f"/v1/users/{ids['/users/']}",
+        f"/v1/sessions/{ids['/sessions/']}",
+        "/v1/project/keys",
+        "/v1/segments",
+        "/v1/attributes",
+    ]
     before = [api.ask("GET", path).json() for path in shown]
     for route in TAKES_ID:
         id_ = next(id_ for begins, id_ in ids.items() if route.path.startswith(begins))

@@ -15,7 +15,7 @@ from userfold.core.diff import fold
 from userfold.core.errors import UserNotFound, VersionNotFound
 from userfold.core.operations import JSON_PATCH
 from userfold.core.operations import OPERATIONS as ALL_OPERATIONS
-from userfold.core.records import Key, User
+from userfold.core.records import Key, Record, User
 
 SOURCE = "native"
 MERGE_PATCH = ("application/json", "application/merge-patch+json")
@@ -143,6 +143,20 @@ async def run_write(service: Service, request: Request, kind: type[Command], **f
         **fields,
     )
     return await service.run(request, command, dry_run=dry_run)
+
+
+async def define(service: Service, request: Request, kind: type[Command], **fields: Any) -> Record:
+    """Make a command about something that the project defines, and run it; what it defines then.
+
+    The next request is judged by it.
+    """
+    request.query(())
+    once = wire.once(request)
+    command = kind(project_id=request.project_id, author=request.author(SOURCE), once=once, **fields)
+    applied = await service.run(request, command)
+    service.directory.forget()
+    assert applied.record is not None
+    return applied.record
 
 
 def user_written(status: int, applied: Applied, *, located: bool = False) -> Reply:

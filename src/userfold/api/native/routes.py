@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from userfold.api.native import event_handlers, handlers, project_handlers, segment_handlers, session_handlers
+from userfold.api.native import (
+    attribute_handlers,
+    event_handlers,
+    handlers,
+    project_handlers,
+    segment_handlers,
+    session_handlers,
+)
 from userfold.api.wire import Route
 
 PREFIX = "/v1"
@@ -34,7 +41,11 @@ ROUTES = (
     Route("GET", "/segments/{id}", segment_handlers.read_segment),
     Route("PATCH", "/segments/{id}", segment_handlers.update_segment),
     Route("DELETE", "/segments/{id}", segment_handlers.delete_segment),
-    Route("GET", "/attributes", None),
+    Route("GET", "/attributes", attribute_handlers.list_attributes),
+    Route("POST", "/attributes", attribute_handlers.create_attribute),
+    Route("GET", "/attributes/{id}", attribute_handlers.read_attribute),
+    Route("PATCH", "/attributes/{id}", attribute_handlers.update_attribute),
+    Route("DELETE", "/attributes/{id}", attribute_handlers.delete_attribute),
     Route("GET", "/project", project_handlers.read_project),
     Route("PATCH", "/project", project_handlers.update_project),
     Route("GET", "/project/keys", project_handlers.list_keys),

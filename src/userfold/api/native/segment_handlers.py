@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from userfold.api.native import wire
-from userfold.api.native.handlers import SOURCE, run_write, user_written
+from userfold.api.native.handlers import define, run_write, user_written
 from userfold.api.native.shapes import SegmentInput, SegmentPage, SegmentPatch
 from userfold.api.wire import Reply, Request, Service, json_reply
 from userfold.core.commands import (
     AssignSegment,
-    Command,
     CreateSegment,
     DeleteSegment,
     UnassignSegment,
     UpdateSegment,
 )
 from userfold.core.errors import SegmentNotFound
-from userfold.core.records import Key, Segment
+from userfold.core.records import Key, Record, Segment
 
 
 async def list_segments(service: Service, request: Request) -> Reply:
@@ -32,8 +29,7 @@ async def list_segments(service: Service, request: Request) -> Reply:
 async def create_segment(service: Service, request: Request) -> Reply:
     """201 with the segment; its address in Location."""
     body = wire.body(request, SegmentInput)
-    segment = await _run(service, request, CreateSegment, name=body.name, description=body.description)
-    return _reply(201, segment, (b"location", f"/v1/segments/{segment.id}".encode()))
+    return _reply(201, await define(service, request, CreateSegment, name=body.name, description=body.description))
 
 
 async def read_segment(service: Service, request: Request) -> Reply:
@@ -50,13 +46,13 @@ async def update_segment(service: Service, request: Request) -> Reply:
     """Change its name or description; what is not given stays."""
     body = wire.body(request, SegmentPatch)
     fields = {"name": body.name, "description": body.description, "if_match": wire.if_match(request)}
-    return _reply(200, await _run(service, request, UpdateSegment, segment_id=request.params["id"], **fields))
+    return _reply(200, await define(service, request, UpdateSegment, segment_id=request.params["id"], **fields))
 
 
 async def delete_segment(service: Service, request: Request) -> Reply:
     """204: it is gone, and its users leave it one after the other."""
     if_match = wire.if_match(request)
-    await _run(service, request, DeleteSegment, segment_id=request.params["id"], if_match=if_match)
+    await define(service, request, DeleteSegment, segment_id=request.params["id"], if_match=if_match)
     return Reply(204)
 
 
@@ -72,15 +68,7 @@ async def unassign_segment(service: Service, request: Request) -> Reply:
     return user_written(200, await run_write(service, request, UnassignSegment, user_id=user_id, segment_id=segment_id))
 
 
-async def _run(service: Service, request: Request, kind: type[Command], **fields: Any) -> Segment:
-    request.query(())
-    once = wire.once(request)
-    command = kind(project_id=request.project_id, author=request.author(SOURCE), once=once, **fields)
-    applied = await service.run(request, command)
-    service.directory.forget()
-    assert isinstance(applied.record, Segment)
-    return applied.record
-
-
-def _reply(status: int, segment: Segment, *headers: tuple[bytes, bytes]) -> Reply:
-    return json_reply(status, wire.segment(segment), wire.etag(segment.version), *headers)
+def _reply(status: int, segment: Record) -> Reply:
+    assert isinstance(segment, Segment)
+    location = [(b"location", f"/v1/segments/{segment.id}".encode())] if status == 201 else []
+    return json_reply(status, wire.segment(segment), wire.etag(segment.version), *location)

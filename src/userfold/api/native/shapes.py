@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import DESCRIPTION_LENGTH_MAX
-from userfold.core.records import Event
+from userfold.core.records import AttributeType, Event
 
 # The core checks these (`core.identifiers`, `core.fields`); here they are only described.
 NAME_SCHEMA = {"minLength": 1, "maxLength": 255, "pattern": "^[^\\u0000]*$"}
@@ -81,4 +81,46 @@ class SegmentPage(Shape, frozen=True, kw_only=True):
     """All segments of the project, by name."""
 
     data: tuple[Segment, ...]
+    next_cursor: None = None
+
+
+# Attributes.
+
+
+class AttributeInput(Body, frozen=True, kw_only=True):
+    """What a key of traits is to hold."""
+
+    name: Name
+    type: AttributeType
+    choices: tuple[Name, ...] = ()
+    title: Name | None = None
+    description: Description | None = None
+
+
+class AttributePatch(Body, frozen=True, kw_only=True):
+    """What to change of an attribute; what is not given stays."""
+
+    choices: tuple[Name, ...] | UnsetType = UNSET
+    title: Name | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
+
+
+class Attribute(Shape, frozen=True, kw_only=True):
+    """What a key of traits holds."""
+
+    id: str
+    name: str
+    type: AttributeType
+    choices: tuple[str, ...]
+    title: str | None
+    description: str | None
+    created_at: Time
+    updated_at: Time
+    version: int
+
+
+class AttributePage(Shape, frozen=True, kw_only=True):
+    """All attributes of the project, by name."""
+
+    data: tuple[Attribute, ...]
     next_cursor: None = None

@@ -20,7 +20,7 @@ from userfold.core.diff import escape
 from userfold.core.errors import FieldInvalid, FieldUnknown, InputError
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
-from userfold.core.records import Change, Event, Segment, SignIn, User
+from userfold.core.records import AttributeDefinition, Change, Event, Segment, SignIn, User
 
 LIST_PARAMETERS = ("external_id", "email", "username", "segment", "query", "order_by", "limit", "cursor")
 ORDERS = ("created_at", "updated_at")
@@ -188,8 +188,23 @@ def segment(record: Segment) -> shapes.Segment:
     )
 
 
+def attribute(record: AttributeDefinition) -> shapes.Attribute:
+    """An attribute as it is shown."""
+    return shapes.Attribute(
+        id=record.id,
+        name=record.name,
+        type=record.type,
+        choices=record.choices,
+        title=record.title,
+        description=record.description,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        version=record.version,
+    )
+
+
 def etag(version: int) -> tuple[bytes, bytes]:
-    """The entity tag of a user, or of a segment, is its version."""
+    """The entity tag of a user, a segment or an attribute is its version."""
     return b"etag", b'"%d"' % version
 
 

@@ -78,6 +78,7 @@ TABLES: dict[str, Table] = {
     "project": _document_table("projects", "project"),
     "api_key": _document_table("api_keys", "api_key"),
     "segment": _document_table("segments", "segment"),
+    "attribute": _document_table("attributes", "attribute"),
 }
 # Collections other than a user's chain of changes.
 SELECT_MEMBERS: dict[str, str] = {
@@ -93,6 +94,7 @@ LISTS: dict[str, str] = {
     "api_key": "SELECT document FROM api_keys ORDER BY id",
     "erasure": "SELECT document FROM erasures ORDER BY id",
     "segment": "SELECT document FROM segments ORDER BY id",
+    "attribute": "SELECT document FROM attributes ORDER BY id",
 }
 EXPIRED: dict[str, str] = {
     "idempotency": "SELECT project_id, id FROM answers WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
