@@ -17,8 +17,10 @@ Obligations of every store, which `tests/contract` holds it to:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import ClassVar, Protocol, TypeVar
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -99,12 +101,36 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     inserts: Mapping[Key, Record]
 
 
+COMMIT_MS = (0.1, 0.5, 1.0, 5.0, 20.0, 100.0, 1000.0)
+
+
+class Counters(msgspec.Struct):
+    """What a store did since it was made. Plain numbers: counting must cost nothing."""
+
+    commits: int = 0
+    commit_ms: float = 0.0  # all of them together
+    commits_by_ms: list[int] = msgspec.field(default_factory=lambda: [0] * (len(COMMIT_MS) + 1))  # not cumulative
+    conflicts: int = 0
+    log_pages: int = 0  # of a write-ahead log, after the last commit
+
+    def committed(self, ms: float) -> None:
+        """One more commit, which took `ms`."""
+        self.commits += 1
+        self.commit_ms += ms
+        self.commits_by_ms[bisect_left(COMMIT_MS, ms)] += 1
+
+
 T = TypeVar("T")
 Fold = Generator[Read | Write, Records | None, T]
 
 
 class Store(Protocol):
     """One database. Made by its own constructor, ready after `migrate`."""
+
+    @property
+    def counters(self) -> Counters:
+        """What it did so far; what does not apply to it stays 0."""
+        ...
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
         """What a fold returned, once all that it wrote is durable. Calls `make_fold` once per attempt.
@@ -148,4 +174,57 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Let go of everything. What was committed stays."""
+        ...
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """Which schema a database has, 0 for none yet, and which one this program knows."""
+
+    found: int
+    known: int
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody found who looked for trouble, in words for a person. `advice` says what to do about it."""
+
+    about: str
+    state: Literal["ok", "warning", "failed"]
+    says: str
+    advice: str = ""
+
+
+class MaintainedStore(Store, Protocol):
+    """A store with what those need who look after it. These block, so they are not for a server's event loop.
+
+    Beside a running server a store is used without `migrate`, once `schema` has said that it is what is known: the
+    server, and only it, brings the schema up to date and keeps the files short.
+    """
+
+    def schema(self) -> Schema:
+        """The schema as it is; nothing is written. Raises `SchemaTooNew`, `StoreUnavailable`."""
+        ...
+
+    def examine(self, *, full: bool) -> Sequence[Finding]:
+        """Look for damage: for a few seconds, or with `full` at everything, however long that takes."""
+        ...
+
+
+# (what is being done, how much of it, of how much)
+Progress = Callable[[str, int, int], None]
+
+
+@runtime_checkable
+class BacksUp(Protocol):
+    """A store that can copy itself into a file. Others have tools of their own."""
+
+    def size(self) -> int:
+        """About how many bytes a copy needs."""
+        ...
+
+    def backup(self, path: Path, progress: Progress) -> Mapping[str, int]:
+        """Copy everything, as of one moment, to the new file `path`; then open the copy and check it.
+
+        Returns how many records of each kind the copy holds. Others write meanwhile. Raises a `StoreError`; `path` may
+        then be there and is of no use. Whoever calls syncs the file to the disk.
+        """
         ...

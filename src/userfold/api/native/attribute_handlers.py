@@ -21,6 +21,8 @@ async def list_attributes(service: Service, request: Request) -> Reply:
 
 async def create_attribute(service: Service, request: Request) -> Reply:
     """201 with the attribute; its address in Location."""
+    request.query(())
+    wire.unconditional(request)
     body = wire.body(request, AttributeInput)
     attribute = await define(
         service,
@@ -47,6 +49,7 @@ async def read_attribute(service: Service, request: Request) -> Reply:
 
 async def update_attribute(service: Service, request: Request) -> Reply:
     """Change its choices, title or description; what is not given stays."""
+    request.query(())
     body = wire.body(request, AttributePatch)
     attribute = await define(
         service,
@@ -63,6 +66,7 @@ async def update_attribute(service: Service, request: Request) -> Reply:
 
 async def delete_attribute(service: Service, request: Request) -> Reply:
     """204: its key of traits may hold anything again."""
+    request.query(())
     if_match = wire.if_match(request)
     await define(service, request, DeleteAttribute, attribute_id=request.params["id"], if_match=if_match)
     return Reply(204)

@@ -16,6 +16,7 @@ from userfold.core.records import Event, Key, Tombstone
 async def record_event(service: Service, request: Request) -> Reply:
     """201 with the event."""
     request.query(())
+    wire.unconditional(request)
     body = wire.body(request, EventInput)
     command = RecordEvent(
         project_id=request.project_id,

@@ -28,6 +28,8 @@ async def list_segments(service: Service, request: Request) -> Reply:
 
 async def create_segment(service: Service, request: Request) -> Reply:
     """201 with the segment; its address in Location."""
+    request.query(())
+    wire.unconditional(request)
     body = wire.body(request, SegmentInput)
     return _reply(201, await define(service, request, CreateSegment, name=body.name, description=body.description))
 
@@ -44,6 +46,7 @@ async def read_segment(service: Service, request: Request) -> Reply:
 
 async def update_segment(service: Service, request: Request) -> Reply:
     """Change its name or description; what is not given stays."""
+    request.query(())
     body = wire.body(request, SegmentPatch)
     fields = {"name": body.name, "description": body.description, "if_match": wire.if_match(request)}
     return _reply(200, await define(service, request, UpdateSegment, segment_id=request.params["id"], **fields))
@@ -51,6 +54,7 @@ async def update_segment(service: Service, request: Request) -> Reply:
 
 async def delete_segment(service: Service, request: Request) -> Reply:
     """204: it is gone, and its users leave it one after the other."""
+    request.query(())
     if_match = wire.if_match(request)
     await define(service, request, DeleteSegment, segment_id=request.params["id"], if_match=if_match)
     return Reply(204)

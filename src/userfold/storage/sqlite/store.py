@@ -8,11 +8,12 @@ held goes to a thread and waits there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,14 @@ from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
     Conflict,
+    Counters,
+    Finding,
     Fold,
     OutcomeUnknown,
+    Progress,
     Read,
     Records,
+    Schema,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -36,8 +41,10 @@ from userfold.storage.port import (
     Write,
     WriteFailed,
 )
-from userfold.storage.sqlite import search, tables
-from userfold.storage.sqlite.migrate import migrate
+from userfold.storage.sqlite import backup, search, tables
+from userfold.storage.sqlite.examine import examine
+from userfold.storage.sqlite.migrate import migrate, schema_of
+from userfold.storage.sqlite.scrub import ScrubbingVFS
 from userfold.storage.sqlite.wal import Checkpointer
 
 log = logging.getLogger("userfold.storage.sqlite")
@@ -60,6 +67,7 @@ class SQLiteStore:
     def __init__(self, path: Path, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
         self.path = path
         self._vfs = vfs
+        self._scrubbing = ScrubbingVFS(vfs or "")
         self._synchronous = synchronous
         try:
             self._writer = self._connect(writing=True)
@@ -67,6 +75,7 @@ class SQLiteStore:
             raise StoreUnavailable(f"cannot open {path}: {error}") from error
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="userfold-writer")
         self._commit_ms: deque[float] = deque(maxlen=COMMITS_WATCHED)
+        self.counters = Counters()
         self._heads: dict[tuple[str, str], str | None] = {}
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="userfold-reader")
         self._reader_of_thread = threading.local()
@@ -82,9 +91,23 @@ class SQLiteStore:
         self._readers.shutdown()
         for reader in self._open_readers:
             reader.close()
+        last = self._last_connection()
         self._writer.close()
         if self._checkpointer is not None:
             self._checkpointer.stop()
+        elif last is not None:
+            last.close()
+
+    def _last_connection(self) -> apsw.Connection | None:
+        """SQLite copies the log back when its last connection closes: that one must scrub, if anything was written."""
+        if self._checkpointer is not None or not self._commit_ms:
+            return None
+        try:
+            last = self._connect(writing=True, vfs=self._scrubbing.name)
+            last.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018  # a connection begins with its first read
+        except apsw.Error:
+            return None
+        return last
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
         if self._commits_are_fast() and not self._needs_catching_up():
@@ -125,11 +148,41 @@ class SQLiteStore:
         page = partial(_history, project_id=project_id, user_id=user_id, first=after + 1, last=last)
         return await self._in_reader_thread(page)
 
+    # For those who look after the data. These block.
+
+    def schema(self) -> Schema:
+        with self._looking() as db:
+            return schema_of(db)
+
+    def examine(self, *, full: bool) -> Sequence[Finding]:
+        with self._looking() as db:
+            return list(examine(db, self.path, full=full))
+
+    def size(self) -> int:
+        with self._looking() as db:
+            return int(db.pragma("page_count")) * int(db.pragma("page_size"))
+
+    def backup(self, path: Path, progress: Progress) -> Mapping[str, int]:
+        with self._looking() as db:
+            schema_of(db)
+            backup.copy(db, path, progress)
+            return backup.check(path, progress)
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[apsw.Connection]:
+        """A connection for the length of a block. What goes wrong in it is a `StoreError`."""
+        try:
+            with contextlib.closing(self._connect(writing=False)) as db:
+                db.set_busy_timeout(LOCK_WAIT_MS)
+                yield db
+        except apsw.Error as error:
+            raise _translated(error) from error
+
     # Connections.
 
-    def _connect(self, *, writing: bool) -> apsw.Connection:
+    def _connect(self, *, writing: bool, vfs: str | None = None) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        db = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+        db = apsw.Connection(str(self.path), flags=flags, vfs=vfs or self._vfs)
         db.pragma("synchronous", self._synchronous)
         db.pragma("secure_delete", True)  # what a deleted user leaves in the pages is overwritten
         db.pragma("wal_autocheckpoint", 0)
@@ -150,7 +203,7 @@ class SQLiteStore:
         self._writer.set_busy_timeout(LOCK_WAIT_MS)
         try:
             applied = migrate(self._writer)
-            self._checkpointer = Checkpointer(self._connect(writing=True))
+            self._checkpointer = Checkpointer(self._connect(writing=True, vfs=self._scrubbing.name))
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
@@ -166,6 +219,7 @@ class SQLiteStore:
         return not watched or watched[len(watched) // 2] < COMMIT_INLINE_MS_MAX
 
     def _note_log_length(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self.counters.log_pages = pages
         if self._checkpointer is not None:
             self._checkpointer.noted(pages)
         return apsw.SQLITE_OK
@@ -204,6 +258,9 @@ class SQLiteStore:
             outcome = self._drive(fold)
             self._commit()
             return outcome
+        except Conflict:
+            self.counters.conflicts += 1
+            raise
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
@@ -231,7 +288,9 @@ class SQLiteStore:
         except apsw.IOError as error:
             # The log may hold the whole transaction although the sync failed: after a crash it would be there.
             raise OutcomeUnknown(f"the disk failed while committing: {error}") from error
-        self._commit_ms.append((time.perf_counter() - started) * 1000)
+        ms = (time.perf_counter() - started) * 1000
+        self._commit_ms.append(ms)
+        self.counters.committed(ms)
 
     def _read(self, keys: Sequence[Key]) -> Records:
         return {key: self._read_in_transaction(key) for key in keys}
