@@ -48,6 +48,7 @@ DATA: dict[type[core.DomainError], dict[str, Any]] = {
     core.AttributeExists: {"path": "/name", "attribute_id": ATTRIBUTE_ID},
     core.LimitReached: {"what": "segments in this project", "count_max": 1_000},
     core.IdentifierTaken: {"path": "/email_addresses/0"},
+    http.Unauthorized: {"kind": http.SECRET_KEYS.kind, "where": http.SECRET_KEYS.where},
     http.MethodNotAllowed: {"allowed": "DELETE, GET, PATCH"},
     http.BodyTooLarge: {"size_max": http.BODY_BYTES_MAX},
     http.ContentTypeUnsupported: {"wanted": "application/json", "given": "text/plain"},
