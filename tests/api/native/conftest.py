@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -14,8 +16,8 @@ def every_reply_is_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply with a status, a code, a header or a member that the document does not know fails the test."""
     send = InProcess.send
 
-    def checked(self: InProcess, request: httpx.Request) -> httpx.Response:
-        reply = send(self, request)
+    def checked(self: InProcess, request: httpx.Request, **options: Any) -> httpx.Response:
+        reply = send(self, request, **options)
         assert broken_promises(request, reply) == [], f"{request.method} {request.url}"
         return reply
 

@@ -193,9 +193,22 @@ def test_users_are_listed_by_segment_page_by_page(api: InProcess) -> None:
     assert [user["id"] for user in named] == [users[2]["id"]]
 
 
-def test_users_are_listed_by_segment_or_by_name_not_both(api: InProcess) -> None:
-    reply = api.ask("GET", f"/v1/users?segment={UNKNOWN}&username=ada")
-    assert (reply.status_code, reply.json()["code"]) == (400, "parameter_invalid")
+def test_users_are_listed_by_segment_and_by_name(api: InProcess) -> None:
+    beta = segment(api)
+    ada, bea = (api.user(username=name, email_addresses=[f"{name}@example.com"]) for name in ("ada", "bea"))
+    eve = api.user(contact_email="eve@example.com")
+    for user in (ada, eve):
+        api.ask("PUT", membership(user, beta["id"]))
+    for also, found in (
+        ("username=ada", [ada]),
+        ("username=bea", []),
+        ("email=ada@example.com", [ada]),
+        ("email=bea@example.com", []),
+        ("email=eve@example.com", [eve]),
+    ):
+        listed_ = api.ask("GET", f"/v1/users?segment={beta['id']}&{also}").json()["data"]
+        assert [user["id"] for user in listed_] == [user["id"] for user in found], also
+    assert bea["segments"] == []
 
 
 # Everything else.
