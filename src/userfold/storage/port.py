@@ -161,7 +161,7 @@ class Store(Protocol):
     async def of_user(
         self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
     ) -> Sequence[Record]:
-        """At most `limit` records of a kind that may be many (`session`, `event`), of one user, in the order of ids."""
+        """At most `limit` records of a kind that may be many (`session`, `event`, `sign_in`), of one user, by id."""
         ...
 
     async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:

@@ -290,6 +290,15 @@ ROWS: dict[tuple[str, str], Row] = {
         answers=(Answer(200, "The changes.", shapes.ChangePage),),
         refusals=(core.UserNotFound, http.ParameterInvalid),
     ),
+    ("GET", "/users/{id}/export"): Row(
+        id="export_user",
+        tag="Users",
+        summary="Export a user",
+        description="All that is held about it, as a file: its history, its events and its sessions too.",
+        parameters=(USER_ID,),
+        answers=(Answer(200, "The export.", shapes.UserExport, ("Content-Disposition",)),),
+        refusals=(core.UserNotFound,),
+    ),
     ("POST", "/users/{id}/events"): Row(
         id="record_event",
         tag="Events",
@@ -558,6 +567,11 @@ HEADERS: dict[str, Schema] = {
         "description": "Where it can be read.",
         "required": True,
         "schema": {"type": "string", "pattern": "^/v1/"},
+    },
+    "Content-Disposition": {
+        "description": "The name of the file.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^attachment; filename="[A-Za-z0-9._-]+"$'},
     },
     "X-Request-Id": {
         "description": "By which the log knows the request.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from userfold.api.native import (
     attribute_handlers,
     event_handlers,
+    export_handlers,
     handlers,
     project_handlers,
     segment_handlers,
@@ -22,7 +23,7 @@ ROUTES = (
     Route("PATCH", "/users/{id}", handlers.update_user),
     Route("DELETE", "/users/{id}", handlers.delete_user),
     Route("GET", "/users/{id}/history", handlers.read_history),
-    Route("GET", "/users/{id}/export", None),
+    Route("GET", "/users/{id}/export", export_handlers.export_user),
     Route("POST", "/users/{id}/sessions", session_handlers.create_session),
     Route("GET", "/users/{id}/sessions", session_handlers.list_sessions),
     Route("DELETE", "/users/{id}/sessions", session_handlers.revoke_sessions),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from userfold.core import records
 from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import DESCRIPTION_LENGTH_MAX
 from userfold.core.records import AttributeType, Change, Event, Operation, ProjectSettings, User
@@ -213,6 +214,48 @@ class AttributePage(Shape, frozen=True, kw_only=True):
 
     data: tuple[Attribute, ...]
     next_cursor: None = None
+
+
+# The export.
+
+
+class ExportedIdentifier(Shape, frozen=True, kw_only=True):
+    """A value that names the user, after its kind and `|`, and who claimed it."""
+
+    identifier: str
+    set_by: str
+
+
+class ExportedSecrets(Shape, frozen=True, kw_only=True):
+    """Which secrets are held. What they are is never shown."""
+
+    password: bool
+    totp: bool
+    backup_codes: bool
+
+
+class ExportedSegment(Shape, frozen=True, kw_only=True):
+    """A segment that the user is in."""
+
+    id: str
+    name: Annotated[str | None, Meta(description="Null where the segment is gone already.")]
+
+
+class TrackingSession(records.Session, frozen=True, kw_only=True):
+    """A browser's session."""
+
+
+class UserExport(Shape, frozen=True, kw_only=True):
+    """All that is held about a user."""
+
+    user: User
+    identifiers: tuple[ExportedIdentifier, ...]
+    secrets: ExportedSecrets
+    segments: tuple[ExportedSegment, ...]
+    sign_ins: tuple[Session, ...]
+    sessions: tuple[TrackingSession, ...]
+    changes: tuple[Change, ...]
+    events: tuple[Event, ...]
 
 
 # The project and its keys.

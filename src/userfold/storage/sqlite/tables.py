@@ -107,7 +107,7 @@ OF_USER: dict[str, tuple[str, str]] = {
         f"SELECT document FROM {name} WHERE project_id = ?1 AND user_id = ?2 AND id > ?3 ORDER BY id LIMIT ?4",  # noqa: S608
         f"SELECT document FROM {name} WHERE project_id = ?1 AND user_id = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",  # noqa: S608
     )
-    for kind, name in (("session", "sessions"), ("event", "events"))
+    for kind, name in (("session", "sessions"), ("event", "events"), ("sign_in", "sign_ins"))
 }
 
 SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
