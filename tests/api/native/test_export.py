@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -11,10 +11,10 @@ import pytest
 
 from tests.contract.samples import put
 from tests.server import InProcess, in_process
-from userfold.core.commands import AssignSegment, CreateUser, StartSession, UpsertUser
-from userfold.core.records import EffectiveSettings, Secrets, Session
+from userfold.core.commands import AssignSegment, CreateUser, Edit, StartSession, UpdateUser, UpsertUser
+from userfold.core.records import EffectiveSettings, Key, Secrets, Session
 from userfold.core.trust import Author
-from userfold.storage.port import Store
+from userfold.storage.port import Records, Store
 
 MEMBERS = ["user", "identifiers", "secrets", "segments", "sign_ins", "sessions", "changes", "events"]
 BROWSER = Author(source="milana", actor="ses_1", trust="browser")
@@ -154,6 +154,24 @@ def test_nothing_of_anybody_else_is_in_it(api: InProcess) -> None:
     reply = api.ask("GET", f"/v1/users/{ada['id']}/export")
     assert bea["id"] not in reply.text
     assert [reply.json()[name] for name in ("sign_ins", "sessions", "events")] == [[]] * 3
+
+
+def test_a_name_that_goes_to_somebody_else_meanwhile_is_not_in_it(api: InProcess) -> None:
+    ada, bea = api.user(username="ada"), api.user()
+    get = api.store.get
+
+    async def late(keys: Sequence[Key]) -> Records:
+        """The name changes hands between the reading of the user and that of its identifiers."""
+        if any(key.kind == "identifier" for key in keys):
+            for user, name in ((ada, None), (bea, "ada")):
+                edits = (Edit("merge_patch", {"username": name}),)
+                command = UpdateUser(project_id=api.keys.project_id, author=IMPORT, user_id=user["id"], edits=edits)
+                await api.app.service.engine.run(command, EffectiveSettings())
+        return await get(keys)
+
+    vars(api.store)["get"] = late
+    claims = export(api, ada["id"])["identifiers"]
+    assert [claim["identifier"] for claim in claims] == [f"usercom_id|{ada['usercom_id']}"]
 
 
 def test_a_new_user_does_not_take_along_what_a_deleted_one_of_its_id_left(api: InProcess, clock: Clock) -> None:
