@@ -28,7 +28,7 @@ from userfold.core.commands import Command
 from userfold.core.errors import CommandBroken, DomainError
 from userfold.core.ids import make_id
 from userfold.core.reading import Unread
-from userfold.core.records import COLLECTIONS, Key, ProjectSettings, Record
+from userfold.core.records import COLLECTIONS, EffectiveSettings, Key, Record
 from userfold.core.rules import apply, reads
 from userfold.logs import about
 from userfold.storage.port import (
@@ -103,7 +103,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     command: Command
     reads: tuple[Key, ...]
-    settings: ProjectSettings
+    settings: EffectiveSettings
     entropy: int
     size: int
     dry_run: bool
@@ -138,7 +138,7 @@ class Engine:
         self.counters = Counters()
 
     async def run(
-        self, command: Command, settings: ProjectSettings, *, size: int = 0, dry_run: bool = False
+        self, command: Command, settings: EffectiveSettings, *, size: int = 0, dry_run: bool = False
     ) -> Applied:
         """What `command` came to, once it is durable. `size`: the bytes of its request, for the limits.
 
@@ -150,7 +150,7 @@ class Engine:
         return await self.submit(command, settings, size=size, dry_run=dry_run)
 
     def submit(
-        self, command: Command, settings: ProjectSettings, *, size: int = 0, dry_run: bool = False
+        self, command: Command, settings: EffectiveSettings, *, size: int = 0, dry_run: bool = False
     ) -> asyncio.Future[Applied]:
         """Put `command` into the queue. Its answer is what `run` returns or raises; `Overloaded` and `Stopping` are
         raised here. Whoever cancels the answer does not stop the command.

@@ -37,7 +37,7 @@ from tests.contract.samples import (
 )
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
 from userfold.core.queries import UserQuery
-from userfold.core.records import ProjectSettings, User
+from userfold.core.records import EffectiveSettings, User
 from userfold.core.trust import Author
 from userfold.engine import Engine
 from userfold.storage.port import (
@@ -947,7 +947,7 @@ def test_nothing_of_a_deleted_user_is_left_in_the_file(path: Path, runner: async
         # Where SQLite leaves copies depends on the ids: with these it does.
         entropy = random.Random(11)
         engine = Engine(store, clock_ms=lambda: 1_700_000_000_000, entropy=lambda: entropy.getrandbits(160))
-        settings = ProjectSettings()
+        settings = EffectiveSettings()
         made = await asyncio.gather(
             *(
                 engine.run(CreateUser(project_id=PROJECT, author=author, edits=edits(number)), settings)

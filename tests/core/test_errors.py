@@ -23,8 +23,21 @@ from tests.core.driver import (
     upsert,
 )
 from userfold.core import errors
-from userfold.core.commands import Command, Once, RevokeKey, RevokeSignIn, UpdateProject
+from userfold.core.attribute_rules import attribute_id
+from userfold.core.commands import (
+    AssignSegment,
+    Command,
+    CreateAttribute,
+    CreateSegment,
+    DeleteAttribute,
+    Once,
+    RevokeKey,
+    RevokeSignIn,
+    UpdateProject,
+)
 from userfold.core.errors import (
+    AttributeExists,
+    AttributeNotFound,
     BagTooDeep,
     BagTooLarge,
     CommandBroken,
@@ -40,6 +53,7 @@ from userfold.core.errors import (
     JsonInvalid,
     JsonTooDeep,
     KeyNotFound,
+    LimitReached,
     ListNotFound,
     NotFound,
     NumberInvalid,
@@ -47,6 +61,7 @@ from userfold.core.errors import (
     OperationUnknown,
     PathNotFound,
     ProjectNotFound,
+    SegmentNotFound,
     SessionClosed,
     SessionNotFound,
     UserDeleted,
@@ -59,7 +74,7 @@ from userfold.core.errors import (
 )
 from userfold.core.jsontext import decode
 from userfold.core.reading import Unread, read_all
-from userfold.core.records import Key
+from userfold.core.records import EffectiveSettings, Key
 from userfold.core.rules import apply
 
 # Callers rely on these: a code never changes and never means something else.
@@ -86,6 +101,10 @@ CODES: dict[type[DomainError], str] = {
     ProjectNotFound: "project_not_found",
     KeyNotFound: "key_not_found",
     SessionNotFound: "session_not_found",
+    SegmentNotFound: "segment_not_found",
+    LimitReached: "limit_reached",
+    AttributeNotFound: "attribute_not_found",
+    AttributeExists: "attribute_exists",
     IdentifierTaken: "identifier_taken",
     UserIdProtected: "user_id_protected",
     UserDeleted: "user_deleted",
@@ -117,6 +136,8 @@ def applying(command: Command, *before: Command) -> Callable[[], Any]:
     return lambda: run(command, after(*before))
 
 
+FULL = EffectiveSettings(segments=frozenset(f"seg_{number}" for number in range(1000)))
+PLAN = CreateAttribute(project_id=PROJECT, author=BACKEND, name="plan", type="any")
 A = create({"external_id": "a"}, user_id="user_a")
 DEEP: Any = [[]]
 for _ in range(30):
@@ -237,6 +258,30 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"key_id": "key_z"},
         "There is no key key_z in this project.",
         applying(RevokeKey(project_id=PROJECT, author=BACKEND, key_id="key_z")),
+    ),
+    (
+        SegmentNotFound,
+        {"segment_id": "seg_z"},
+        "There is no segment seg_z in this project.",
+        applying(AssignSegment(project_id=PROJECT, author=BACKEND, user_id="user_a", segment_id="seg_z"), A),
+    ),
+    (
+        AttributeNotFound,
+        {"attribute_id": "attr_z"},
+        "There is no attribute attr_z in this project.",
+        applying(DeleteAttribute(project_id=PROJECT, author=BACKEND, attribute_id="attr_z")),
+    ),
+    (
+        AttributeExists,
+        {"path": "/name", "attribute_id": attribute_id(PROJECT, "plan")},
+        f"This project has an attribute of this name already: {attribute_id(PROJECT, 'plan')}.",
+        applying(PLAN, PLAN),
+    ),
+    (
+        LimitReached,
+        {"what": "segments in this project", "count_max": 1000},
+        "There are 1000 segments in this project already; no more are allowed.",
+        lambda: run(CreateSegment(project_id=PROJECT, author=BACKEND, name="one more"), {}, settings=FULL),
     ),
     (
         IdentifierTaken,

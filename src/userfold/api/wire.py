@@ -28,7 +28,7 @@ from userfold.core import jsontext
 from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateUser, UpsertUser
 from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTooDeep, UserNotFound
-from userfold.core.records import ProjectSettings
+from userfold.core.records import EffectiveSettings
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
 from userfold.engine import Busy, Engine, Stopping
@@ -244,15 +244,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         assert request.caller is not None, "the route is open to everybody"
         if isinstance(command, (CreateUser, UpsertUser)) and request.is_limited and not dry_run:
             return await self._run_limited(request, request.caller, command)
-        settings = request.caller.project.settings
-        return await self.engine.run(command, settings, size=len(request.body), dry_run=dry_run)
+        return await self.engine.run(command, request.caller.settings, size=len(request.body), dry_run=dry_run)
 
     def submit(
         self, request: Request, command: Command, *, size: int, dry_run: bool = False
     ) -> asyncio.Future[Applied]:
         """The answer that `command` will get; `size`: the bytes of its part of the request. Raises `Busy`."""
         assert request.caller is not None, "the route is open to everybody"
-        return self.engine.submit(command, request.caller.project.settings, size=size, dry_run=dry_run)
+        return self.engine.submit(command, request.caller.settings, size=size, dry_run=dry_run)
 
     def draw(self, kind: Kind, caller: Caller, address: str) -> int:
         """0 if the caller may do this now; else after how many seconds. One with a secret key always may."""
@@ -269,7 +268,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         So there are never more new users than tokens, however many are asked for at once; while very many requests
         are under way, a new user may be refused whose token would have been given back a moment later.
         """
-        settings = caller.project.settings
+        settings = caller.settings
         wait_s = self.rate_limits.draw("new_users", caller.key.id, request.address, settings)
         if wait_s:
             return await self._run_uncreating(request, settings, command, wait_s)
@@ -283,7 +282,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return applied
 
     async def _run_uncreating(
-        self, request: Request, settings: ProjectSettings, command: CreateUser | UpsertUser, wait_s: int
+        self, request: Request, settings: EffectiveSettings, command: CreateUser | UpsertUser, wait_s: int
     ) -> Applied:
         """Run `command` unless it would make a user: who is known pays nothing for a crowd behind the same address."""
         if isinstance(command, UpsertUser):

@@ -9,7 +9,9 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
     │   └── OperationInvalid, OperationUnknown
-    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound
+    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound,
+    │                         SegmentNotFound, AttributeNotFound
+    ├── LimitReached, AttributeExists
     ├── IdentifierTaken, UserIdProtected, UserDeleted
     ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
@@ -143,6 +145,31 @@ class KeyNotFound(NotFound):
     """There is no key {key_id} in this project."""
 
     code = "key_not_found"
+
+
+class SegmentNotFound(NotFound):
+    """There is no segment {segment_id} in this project."""
+
+    code = "segment_not_found"
+
+
+class AttributeNotFound(NotFound):
+    """There is no attribute {attribute_id} in this project."""
+
+    code = "attribute_not_found"
+
+
+class AttributeExists(DomainError):
+    """This project has an attribute of this name already: {attribute_id}."""
+
+    code = "attribute_exists"
+    hint = "Change that one, or delete it first: the type of an attribute stays."
+
+
+class LimitReached(DomainError):
+    """There are {count_max} {what} already; no more are allowed."""
+
+    code = "limit_reached"
 
 
 class IdentifierTaken(DomainError):

@@ -22,6 +22,8 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.FieldFormatInvalid: (422, "form_param_format_invalid", "Parameter has the wrong form"),
     core.BagTooLarge: (422, "form_param_exceeds_allowed_size", "Parameter too large"),
     core.NotFound: (404, "resource_not_found", "Not found"),
+    core.AttributeExists: (409, "conflict", "Conflict"),
+    core.LimitReached: (403, "user_quota_exceeded", "Too many"),
     # 422 and not 409: on create, Python's SDK parses only the codes that Clerk lists for it.
     core.IdentifierTaken: (422, "form_identifier_exists", "Taken"),
     core.UserIdProtected: (403, "not_allowed_access", "Not allowed"),

@@ -21,6 +21,8 @@ STATUS: dict[type[Exception], int] = {
     core.JsonTooDeep: 400,
     core.InputError: 422,
     core.NotFound: 404,
+    core.AttributeExists: 409,
+    core.LimitReached: 409,
     core.IdentifierTaken: 409,
     core.UserIdProtected: 409,
     core.UserDeleted: 409,

@@ -103,7 +103,7 @@ def _property(kind: type[Any], name: str, schema: Schema) -> Schema:
     """The schema of one member. What a struct says by `Any` is any JSON value, and by `dict` an open object."""
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
-    if issubclass(kind, User) and FIELDS.get(name, Field("", "")).kind == "bag":
+    if name == "properties" or (issubclass(kind, User) and FIELDS.get(name, Field("", "")).kind == "bag"):
         return ref("Bag")
     if "anyOf" in schema and {"type": "null"} in schema["anyOf"]:
         (other,) = (part for part in schema["anyOf"] if part != {"type": "null"})
