@@ -257,4 +257,4 @@ def test_a_forwarded_address_of_a_proxy_that_nobody_named_makes_no_other_bucket(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_that_is_no_number_per_minute_is_refused(browser: Browser, kind: Kind, value: object) -> None:
     reply = browser.api.ask("PATCH", "/v1/project", {"settings": {f"{kind}_per_minute": value}})
-    assert (reply.status_code, reply.json()["path"]) == (422, "/settings")
+    assert (reply.status_code, reply.json()["path"]) == (422, f"/settings/{kind}_per_minute")

@@ -25,7 +25,7 @@ from userfold.api import wire
 from userfold.api.native import errors, openapi, pages, routes, schemas, shapes
 from userfold.core import errors as core
 from userfold.core import identifiers, records
-from userfold.core.records import Change
+from userfold.core.records import Change, ProjectSettings
 from userfold.engine import Busy
 from userfold.storage import port
 from userfold.storage.memory import MemoryStore
@@ -43,6 +43,7 @@ NEVER = {
     "user_deleted": "browsers only",
     "session_closed": "browsers only",
     "not_built": "what is not built is not in the document",
+    "rate_limited": "for publishable keys only",
     "schema_too_new": "then the server does not start",
 }
 
@@ -263,7 +264,8 @@ def test_a_record_is_shown_whole_but_for_what_is_kept_back(record: Any, shape: A
 
 def test_a_reply_that_is_not_as_described_is_noticed() -> None:
     request = httpx.Request("GET", "http://userfold.test/v1/project")
-    good = {"id": "p", "name": "n", "product_id": "q", "settings": {"tombstone_days": 1}, "created_at": 1, "version": 1}
+    settings = msgspec.to_builtins(ProjectSettings())
+    good = {"id": "p", "name": "n", "product_id": "q", "settings": settings, "created_at": 1, "version": 1}
 
     def noticed(status: int, value: Any, **headers: str) -> list[str]:
         sent = {"content-type": "application/json", "x-request-id": "r", "etag": '"1"'} | headers
@@ -278,7 +280,7 @@ def test_a_reply_that_is_not_as_described_is_noticed() -> None:
     assert noticed(200, good, **{"x-request-id": "no id"})
     problem = json.loads(errors.error_reply(core.UserNotFound(user_id="x"), "r").body)
     assert noticed(404, problem, **{"content-type": "application/problem+json"})
-    unauthorized = json.loads(errors.error_reply(wire.Unauthorized(), "r").body)
+    unauthorized = json.loads(errors.error_reply(wire.Unauthorized(kind="secret", where="…"), "r").body)
     sent = {"content-type": "application/problem+json", "www-authenticate": "Bearer"}
     assert noticed(401, unauthorized, **sent) == []
     assert noticed(401, unauthorized | {"code": "user_not_found"}, **sent)

@@ -141,7 +141,12 @@ BODIES: dict[str, Any] = {
         "id": PROJECT_ID,
         "name": "Shop",
         "product_id": "prd_01m7zvgy0bpja2hc2844fcqfh3",
-        "settings": {"tombstone_days": 7},
+        "settings": {
+            "tombstone_days": 7,
+            "new_sessions_per_minute": 300,
+            "new_users_per_minute": 120,
+            "writes_per_minute": 3_000,
+        },
         "created_at": AT,
         "version": 2,
     },
