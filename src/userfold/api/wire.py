@@ -28,6 +28,7 @@ from userfold.core.errors import CommandBroken, DomainError
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
 from userfold.engine import Busy, Engine, Stopping
+from userfold.secrets import Passwords
 from userfold.storage.port import Store, StoreError
 
 log = logging.getLogger("userfold.api")
@@ -186,6 +187,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     directory: Directory
     public_url: str
+    passwords: Passwords = msgspec.field(default_factory=Passwords)
 
     async def run(self, request: Request, command: Command, *, dry_run: bool = False) -> Applied:
         """What `command` came to, once it is durable. Raises a `Refusal`."""

@@ -46,11 +46,17 @@ def escape(name: str) -> str:
 
 
 def fold(document: Any, operations: Iterable[Operation]) -> Any:
-    """`document` with the operations applied in order. `document` is not changed."""
+    """`document` with the operations applied in order. `document` is not changed; a secret is no part of it."""
     for operation in operations:
+        if _is_of_secret(operation):
+            continue
         names = [part.replace("~1", "/").replace("~0", "~") for part in operation.path.split("/")[1:]]
         document = _apply(document, names, operation)
     return document
+
+
+def _is_of_secret(operation: Operation) -> bool:
+    return operation.op == "replace" and operation.new is UNSET and operation.at is UNSET
 
 
 def _diff_lists(before: list[Any], after: list[Any], path: str) -> Iterator[Operation]:

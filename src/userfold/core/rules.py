@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from userfold.core import project_rules, session_rules, upkeep_rules, user_rules
+from userfold.core import import_rules, project_rules, session_rules, upkeep_rules, user_rules
 from userfold.core.applied import Applied
 from userfold.core.claims import DAY_MS
 from userfold.core.commands import (
@@ -21,6 +21,7 @@ from userfold.core.commands import (
     CreateUser,
     DeleteUser,
     Forget,
+    ImportUser,
     Once,
     RevokeKey,
     RevokeSignIn,
@@ -112,6 +113,7 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     UpdateUser: (_reads_user, user_rules.update),
     UpsertUser: (user_rules.reads_named, user_rules.upsert),
     DeleteUser: (user_rules.reads_deleted, user_rules.delete),
+    ImportUser: (import_rules.reads_imported, import_rules.import_user),
     StartSession: (_reads_nothing, session_rules.start_session),
     SignInUser: (session_rules.reads_user_and_sign_ins, session_rules.sign_in),
     RevokeSignIn: (session_rules.reads_sign_in, session_rules.revoke_sign_in),

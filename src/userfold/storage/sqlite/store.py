@@ -360,9 +360,9 @@ def _row(db: apsw.Connection, sql: str, values: tuple[Any, ...]) -> tuple[Any, .
 
 def _read_one(db: apsw.Connection, key: Key) -> Record | tuple[Record, ...] | None:
     at = (key.project_id, key.id)
-    if key.kind == "user":
-        row = _row(db, tables.SELECT_USER, at)
-        return None if row is None else from_text("user", row[0])
+    if key.kind in ("user", "change"):
+        row = _row(db, tables.SELECT_USER if key.kind == "user" else tables.SELECT_CHANGE, at)
+        return None if row is None else from_text(key.kind, row[0])
     if key.kind in tables.SELECT_MEMBERS:
         rows = db.execute(tables.SELECT_MEMBERS[key.kind], at)
         return tuple(from_text(COLLECTIONS[key.kind], text) for (text,) in rows)
