@@ -49,16 +49,22 @@ def first_keys(settings: Settings, now: int) -> FirstKeys:
 
 
 async def make_first_project(engine: Engine, keys: FirstKeys) -> None:
-    """Make the project and its first two keys."""
+    """Make the project that every database begins with."""
+    await make_project(engine, "default", keys)
+
+
+async def make_project(engine: Engine, name: str, keys: FirstKeys) -> Project:
+    """Make a project and its first two keys. Raises a `DomainError` or a `StoreError`."""
     now = engine.now()
     project_id = make_id("prj_", now, random_bits())
-    project = Project(id=project_id, name="default", product_id=keys.product_id, created_at=now)
+    project = Project(id=project_id, name=name, product_id=keys.product_id, created_at=now)
     first = (
         api_key(project_id, keys.secret_key, "first secret key", now),
         api_key(project_id, keys.publishable_key, "first publishable key", now),
     )
     command = CreateProject(project_id=project_id, author=OPERATOR, project=project, keys=first)
     await engine.run(command, ProjectSettings())
+    return project
 
 
 def write_keys_file(folder: Path, keys: FirstKeys) -> Path:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TextIO
 
@@ -21,8 +20,9 @@ import uvloop
 
 from userfold.app import App, build_app
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
+from userfold.locks import hold_data
 from userfold.settings import Settings
-from userfold.storage.port import Store
+from userfold.storage.port import MaintainedStore
 from userfold.storage.sqlite.store import SQLiteStore
 
 log = logging.getLogger("userfold.server")
@@ -30,30 +30,24 @@ log = logging.getLogger("userfold.server")
 GRACE_S = 30  # for requests in flight when the server is told to stop
 KEEP_ALIVE_S = 60  # longer than clients keep idle connections, so that it is they who close them
 BACKLOG = 2048
-LOCK_FILE = "userfold.lock"
 
 
 class CannotStart(Exception):
     """The server cannot start; the text says why and what to do."""
 
 
-class FolderInUse(CannotStart):
-    """Another server holds the data folder."""
-
-
 def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `CannotStart` or a `StoreError`."""
+    """Serve until SIGTERM or SIGINT. Raises `CannotStart`, `InUse`, `CannotLock` or a `StoreError`."""
     _make_folder(settings.data)
     with (
-        _hold(settings.data / LOCK_FILE, f"the data folder {settings.data}"),
-        _hold(settings.database.with_name(settings.database.name + ".lock"), f"the database {settings.database}"),
+        hold_data(settings.data, settings.database),
         _listen(settings.host, settings.port) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(_serve(settings, listener, say))
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings) -> MaintainedStore:
     """The store that the settings name. Raises `StoreUnavailable`."""
     return SQLiteStore(settings.database)
 
@@ -126,26 +120,6 @@ def _make_folder(folder: Path) -> None:
         raise CannotStart(f"cannot make the data folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise CannotStart(f"cannot write to the data folder {folder}: check its owner and its mode")
-
-
-@contextlib.contextmanager
-def _hold(path: Path, what: str) -> Iterator[None]:
-    """Hold `what`. The operating system lets go of the lock when the process ends, however it ends."""
-    try:
-        lock = path.open("a+")
-    except OSError as error:
-        raise CannotStart(f"cannot open {path}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            raise FolderInUse(f"{what} is in use by {holder}; stop it, or use another --data") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
-        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

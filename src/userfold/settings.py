@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -55,6 +56,24 @@ def read_settings(
         publishable_key=_prefixed(environment, "USERFOLD_PUBLISHABLE_KEY", "key_"),
         product_id=_product_id(environment),
     )
+
+
+def variables() -> frozenset[str]:
+    """The environment variables that `read_settings` looks at."""
+    asked = _Asked()
+    read_settings(asked)
+    return frozenset(asked.names)
+
+
+class _Asked(dict[str, str]):
+    """An empty environment that remembers what it was asked for, so that no second list has to be kept in step."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
 
 
 def _database(url: str | None, folder: Path) -> Path:

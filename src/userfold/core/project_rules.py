@@ -19,6 +19,7 @@ from userfold.core.records import ApiKey, Key, Project, ProjectSettings
 
 def create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
     project = command.project
+    normal(identifiers.label, project.name, "/name")
     writes: Writes = {Key("project", project.id, project.id): project}
     writes |= {Key("api_key", project.id, key.id): key for key in command.keys}
     return Applied(writes=writes, record=project)
@@ -52,6 +53,7 @@ def _changed_settings(before: ProjectSettings, given: dict[str, Any]) -> Project
 
 
 def create_key(command: CreateKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    normal(identifiers.label, command.key.name, "/name")
     return Applied(writes={Key("api_key", command.project_id, command.key.id): command.key}, record=command.key)
 
 

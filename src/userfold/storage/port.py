@@ -18,7 +18,8 @@ Obligations of every store, which `tests/contract` holds it to:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import ClassVar, Protocol, TypeVar
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -145,4 +146,57 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Let go of everything. What was committed stays."""
+        ...
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """Which schema a database has, 0 for none yet, and which one this program knows."""
+
+    found: int
+    known: int
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody found who looked for trouble, in words for a person. `advice` says what to do about it."""
+
+    about: str
+    state: Literal["ok", "warning", "failed"]
+    says: str
+    advice: str = ""
+
+
+class MaintainedStore(Store, Protocol):
+    """A store with what those need who look after it. These block, so they are not for a server's event loop.
+
+    Beside a running server a store is used without `migrate`, once `schema` has said that it is what is known: the
+    server, and only it, brings the schema up to date and keeps the files short.
+    """
+
+    def schema(self) -> Schema:
+        """The schema as it is; nothing is written. Raises `SchemaTooNew`, `StoreUnavailable`."""
+        ...
+
+    def examine(self, *, full: bool) -> Sequence[Finding]:
+        """Look for damage: for a few seconds, or with `full` at everything, however long that takes."""
+        ...
+
+
+# (what is being done, how much of it, of how much)
+Progress = Callable[[str, int, int], None]
+
+
+@runtime_checkable
+class BacksUp(Protocol):
+    """A store that can copy itself into a file. Others have tools of their own."""
+
+    def size(self) -> int:
+        """About how many bytes a copy needs."""
+        ...
+
+    def backup(self, path: Path, progress: Progress) -> Mapping[str, int]:
+        """Copy everything, as of one moment, to the new file `path`; then open the copy and check it.
+
+        Returns how many records of each kind the copy holds. Others write meanwhile. Raises a `StoreError`; `path` may
+        then be there and is of no use. Whoever calls syncs the file to the disk.
+        """
         ...

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import apsw
 
-from userfold.storage.port import SchemaTooNew, StoreUnavailable
+from userfold.storage.port import Schema, SchemaTooNew, StoreUnavailable
 from userfold.storage.sqlite import search
 
 APPLICATION_ID = 0x55464C44  # "UFLD"
@@ -25,6 +25,12 @@ def migrations() -> dict[int, str]:
 def fresh_schema() -> str:
     """The SQL that makes today's schema in an empty file."""
     return _FOLDER.joinpath("schema.sql").read_text()
+
+
+def schema_of(db: apsw.Connection) -> Schema:
+    """Which schema `db` has. Raises `SchemaTooNew`, or `StoreUnavailable` for a database that is not Userfold's."""
+    newest = max(migrations())
+    return Schema(found=_usable_version(db, newest), known=newest)
 
 
 def migrate(db: apsw.Connection) -> list[int]:

@@ -8,11 +8,12 @@ held goes to a thread and waits there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,13 @@ from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
     Conflict,
+    Finding,
     Fold,
     OutcomeUnknown,
+    Progress,
     Read,
     Records,
+    Schema,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -36,8 +40,9 @@ from userfold.storage.port import (
     Write,
     WriteFailed,
 )
-from userfold.storage.sqlite import search, tables
-from userfold.storage.sqlite.migrate import migrate
+from userfold.storage.sqlite import backup, search, tables
+from userfold.storage.sqlite.examine import examine
+from userfold.storage.sqlite.migrate import migrate, schema_of
 from userfold.storage.sqlite.wal import Checkpointer
 
 log = logging.getLogger("userfold.storage.sqlite")
@@ -124,6 +129,36 @@ class SQLiteStore:
         last = min(up_to, after + limit)
         page = partial(_history, project_id=project_id, user_id=user_id, first=after + 1, last=last)
         return await self._in_reader_thread(page)
+
+    # For those who look after the data. These block.
+
+    def schema(self) -> Schema:
+        with self._looking() as db:
+            return schema_of(db)
+
+    def examine(self, *, full: bool) -> Sequence[Finding]:
+        with self._looking() as db:
+            return list(examine(db, self.path, full=full))
+
+    def size(self) -> int:
+        with self._looking() as db:
+            return int(db.pragma("page_count")) * int(db.pragma("page_size"))
+
+    def backup(self, path: Path, progress: Progress) -> Mapping[str, int]:
+        with self._looking() as db:
+            schema_of(db)
+            backup.copy(db, path, progress)
+            return backup.check(path, progress)
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[apsw.Connection]:
+        """A connection for the length of a block. What goes wrong in it is a `StoreError`."""
+        try:
+            with contextlib.closing(self._connect(writing=False)) as db:
+                db.set_busy_timeout(LOCK_WAIT_MS)
+                yield db
+        except apsw.Error as error:
+            raise _translated(error) from error
 
     # Connections.
 

@@ -1,0 +1,122 @@
+"""`userfold keys`: the keys by which programs and browsers call."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from userfold.cli.beside import Beside, beside_the_server, read_settings_or_fail
+from userfold.cli.options import DatabaseOption, DataOption, JsonOption, ProjectOption
+from userfold.cli.saying import EXIT_USAGE, date, fail, print_json, print_line, print_table
+from userfold.core.commands import CreateKey, RevokeKey
+from userfold.core.records import ApiKey
+from userfold.first_start import OPERATOR
+from userfold.tokens import api_key, new_publishable_key, new_secret_key
+
+keys_cli = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, make and revoke the keys of a project.")
+
+
+@keys_cli.command("list")
+def list_keys(
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List all keys, also revoked ones. A secret key itself was shown once, when it was made.
+
+    \b
+    Example:  userfold keys list --json
+    Prints:   a table: id, project, kind, rights, name, when it was made, when it was revoked.
+    Exits:    0 done; 1 failed; 2 wrong use or setting, no database.
+    """
+
+    async def work(beside: Beside) -> list[ApiKey]:
+        wanted = None if project is None else (await beside.project(project)).id
+        return [key for key in await _keys(beside) if wanted in (None, key.project_id)]
+
+    keys = beside_the_server(read_settings_or_fail(data=data, database_url=database_url), work)
+    if as_json:
+        print_json([_shown(key) for key in keys])
+        return
+    rows = [
+        (key.id, key.project_id, key.kind, _rights(key), key.name, date(key.created_at), date(key.revoked_at))
+        for key in keys
+    ]
+    print_table(("id", "project", "kind", "rights", "name", "made", "revoked"), rows)
+
+
+@keys_cli.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+    publishable: Annotated[bool, typer.Option("--publishable", help="A key for browsers, not a secret one.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="A secret key that can change nothing.")] = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and print it. A secret key is not shown again.
+
+    \b
+    Example:  userfold keys create "nightly report" --read-only
+    Prints:   the key, and nothing else; with --json also its id and what it may do.
+    Exits:    0 done; 1 failed; 2 wrong use or setting, no database.
+    """
+    if publishable and read_only:
+        fail("a publishable key is for browsers; --read-only is for secret keys", EXIT_USAGE)
+    token = new_publishable_key() if publishable else new_secret_key()
+
+    async def work(beside: Beside) -> ApiKey:
+        owner = await beside.project(project)
+        key = api_key(owner.id, token, name, beside.engine.now(), read_only=read_only)
+        await beside.run(CreateKey(project_id=owner.id, author=OPERATOR, key=key))
+        return key
+
+    key = beside_the_server(read_settings_or_fail(data=data, database_url=database_url), work)
+    if as_json:
+        print_json({**_shown(key), "token": token})
+    else:
+        print_line(token)
+
+
+@keys_cli.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `userfold keys list` shows it.")],
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Make a key useless. A running server refuses it within a second.
+
+    \b
+    Example:  userfold keys revoke ak_01jd0c9x2m5k8q7v3t6w4y1z0a
+    Prints:   that it is revoked, also if it was before.
+    Exits:    0 done; 1 failed, no such key; 2 wrong use or setting, no database.
+    """
+
+    async def work(beside: Beside) -> None:
+        key = next((key for key in await _keys(beside) if key.id == key_id), None)
+        if key is None:
+            fail(f"there is no key {key_id}")
+        await beside.run(RevokeKey(project_id=key.project_id, author=OPERATOR, key_id=key_id))
+
+    beside_the_server(read_settings_or_fail(data=data, database_url=database_url), work)
+    print_line(f"{key_id} is revoked.")
+
+
+async def _keys(beside: Beside) -> list[ApiKey]:
+    return [record for record in await beside.store.list("api_key") if isinstance(record, ApiKey)]
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.to_builtins(key)
+    del shown["token_digest"]
+    return shown
+
+
+def _rights(key: ApiKey) -> str:
+    if key.kind == "publishable":
+        return "browser"
+    return "read" if key.read_only else "read, write"

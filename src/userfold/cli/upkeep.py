@@ -1,0 +1,166 @@
+"""`userfold backup`, `migrate` and `doctor`: looking after the data."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from userfold.app import clock_ms
+from userfold.backup import Backup, BackupImpossible, back_up
+from userfold.cli.beside import read_settings_or_fail, refuse_missing_database
+from userfold.cli.options import DatabaseOption, DataOption, JsonOption
+from userfold.cli.saying import EXIT_FAILED, EXIT_LOCKED, counted, fail, print_json, print_line, print_table, size
+from userfold.doctor import ENCRYPTION_KEY_FILE, examine
+from userfold.locks import CannotLock, InUse, hold_data
+from userfold.server import open_store
+from userfold.settings import Settings
+from userfold.storage.port import BacksUp, Schema, StoreError
+from userfold.storage.port import Progress as OnProgress
+
+MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes.")],
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists, once the copy is whole.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the database into FILE while the server runs, open the copy and check it.
+
+    \b
+    Example:  userfold backup /backups/userfold-$(date +%F).db
+    Prints:   where the copy is, what it holds, and what else must be copied.
+    Exits:    0 the copy is whole, checked and on the disk; 1 failed, FILE exists, the disk is full: FILE is not
+              made; 2 wrong use or setting, no database.
+    """
+    settings = read_settings_or_fail(data=data, database_url=database_url)
+    refuse_missing_database(settings)
+    try:
+        done = _backed_up(settings, file, force)
+    except (BackupImpossible, StoreError) as error:
+        fail(str(error), EXIT_FAILED)
+    also = [str(path) for path in _kept_beside(settings) if path.exists()]
+    if as_json:
+        print_json({**msgspec.to_builtins(done), "copy_also": also})
+        return
+    holds = ", ".join(counted(count, kind) for kind, count in done.holds.items())
+    print_line(f"{done.file}: {holds}; {size(done.bytes)} in {done.seconds:.1f} s, checked.")
+    if also:
+        print_line(f"Copy these too: {', '.join(also)}")
+
+
+def migrate(
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether there is something to do.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the database to the schema of this program. No server may be running; starting one does the same.
+
+    \b
+    Example:  userfold migrate --check || userfold backup before.db && userfold migrate
+    Prints:   from which schema to which.
+    Exits:    0 it is as it should be; 1 failed, a newer program made it, or with --check: something is to be done;
+              2 wrong use or setting, no database; 3 a server has the data.
+    """
+    settings = read_settings_or_fail(data=data, database_url=database_url)
+    refuse_missing_database(settings)
+    try:
+        schema = asyncio.run(_schema(settings) if check else _migrated(settings))
+    except InUse as error:
+        fail(str(error), EXIT_LOCKED)
+    except (CannotLock, StoreError) as error:
+        fail(str(error), EXIT_FAILED)
+    pending = schema.found < schema.known
+    if as_json:
+        print_json({"from": schema.found, "to": schema.known, "done": not (check and pending)})
+    elif not pending:
+        print_line(f"Schema {schema.known}: nothing to do.")
+    else:
+        print_line(f"Schema {schema.found} → {schema.known}: {'to be done.' if check else 'done.'}")
+    if check and pending:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def doctor(
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+    full: Annotated[bool, typer.Option("--full", help="Look at every page of the database, however long.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for trouble: settings, data folder, free space, lock, store, clock. Changes nothing.
+
+    \b
+    Example:  userfold doctor --data /var/lib/userfold
+    Prints:   a table of what was looked at: ok, warning or FAILED, what was found, and what to do about it.
+    Exits:    0 nothing failed (there may be warnings); 1 something did; 2 wrong use or setting.
+    """
+    settings = read_settings_or_fail(data=data, database_url=database_url)
+    findings = asyncio.run(examine(settings, os.environ, clock_ms(), full=full))
+    if as_json:
+        print_json(findings)
+    else:
+        print_table(
+            ("about", "state", "found", "what to do"),
+            [(finding.about, MARKS[finding.state], finding.says, finding.advice) for finding in findings],
+        )
+    if any(finding.state == "failed" for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _backed_up(settings: Settings, file: Path, force: bool) -> Backup:
+    store = open_store(settings)
+    try:
+        if not isinstance(store, BacksUp):
+            fail("this kind of database cannot be copied by Userfold; use the tools that came with it")
+        with _progress_bar() as progress:
+            return back_up(store, file, progress, database=settings.database, replace=force)
+    finally:
+        asyncio.run(store.close())
+
+
+def _kept_beside(settings: Settings) -> tuple[Path, ...]:
+    """What belongs to the data and is not in the database."""
+    return settings.data / "images", settings.data / ENCRYPTION_KEY_FILE
+
+
+async def _schema(settings: Settings) -> Schema:
+    store = open_store(settings)
+    try:
+        return store.schema()
+    finally:
+        await store.close()
+
+
+async def _migrated(settings: Settings) -> Schema:
+    """The schema that was found, which is not the one that is there now."""
+    with hold_data(settings.data, settings.database):
+        store = open_store(settings)
+        try:
+            schema = store.schema()
+            await store.migrate()
+            return schema
+        finally:
+            await store.close()
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[OnProgress]:
+    """Shows on a terminal how far the work is; elsewhere nothing."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of or None)

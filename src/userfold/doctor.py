@@ -1,0 +1,175 @@
+"""Looks for trouble before it is somebody's night: settings, folder, lock, store, clock. Changes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from userfold.core.queries import UserQuery
+from userfold.core.records import Project
+from userfold.first_start import KEYS_FILE
+from userfold.locks import FOLDER_LOCK, CannotLock, holder, lock_of
+from userfold.server import open_store
+from userfold.settings import Settings, variables
+from userfold.storage.port import Finding, MaintainedStore, StoreError
+
+ENCRYPTION_KEY_FILE = "secret.key"
+FREE_BYTES_LOW = 1 << 30
+FREE_BYTES_NONE = 64 << 20  # the log of one busy minute
+CLOCK_AHEAD_MS_MAX = 1_000  # the server keeps time from going back, and may be that much ahead of the clock
+NOT_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+async def examine(settings: Settings, environment: Mapping[str, str], now: int, *, full: bool) -> list[Finding]:
+    """What there is to say, good news too. `now`: the clock, in ms since the epoch. `full`: look at every page."""
+    findings = [*_variables(environment), _public_url(settings.public_url), *_folder(settings.data)]
+    findings += [_private(path) for path in _secret_files(settings) if path.is_file()]
+    findings += [_free_space(folder) for folder in _folders(settings)]
+    findings += [_lock(settings)]
+    if not settings.database.exists():
+        advice = "`userfold serve` makes one; if there should be one, check --data and USERFOLD_DATABASE_URL"
+        return [*findings, _warning("store", f"there is no database {settings.database}", advice)]
+    return [*findings, *await _store(settings, now, full=full)]
+
+
+# Settings.
+
+
+def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
+    known = variables()
+    given = sorted(name for name in environment if name.startswith("USERFOLD_"))
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            meant = f"was {close[0]} meant?" if close else "docs/reference/settings.md has those that exist"
+            yield _warning("settings", f"{name} is set, and is no setting of Userfold", meant)
+    used = ", ".join(name for name in given if name in known) or "none; all have their defaults"
+    yield _ok("settings", f"taken from the environment: {used}")
+
+
+def _public_url(url: str | None) -> Finding:
+    if url is None:
+        says = "not set: addresses that are handed out name the address that the server listens at"
+        return _ok("public URL", says, "set USERFOLD_PUBLIC_URL if clients reach it by another one")
+    parts = urlsplit(url)
+    if not parts.hostname or parts.query or parts.fragment:
+        return _failed("public URL", f"{url} cannot begin an address", "give a scheme and a host, and at most a path")
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        return _warning("public URL", f"{url} is not encrypted: keys can be read on the way", "serve it over https")
+    return _ok("public URL", url)
+
+
+# Files.
+
+
+def _folder(folder: Path) -> Iterator[Finding]:
+    if not folder.exists():
+        yield _warning("data folder", f"there is no {folder}", "`userfold serve` makes it; else check --data")
+        return
+    if not folder.is_dir():
+        yield _failed("data folder", f"{folder} is not a folder", "name another one with --data")
+        return
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        yield _failed("data folder", f"{folder} cannot be written to by this user", "check its owner and its mode")
+    else:
+        yield _ok("data folder", f"{folder.absolute()} can be read and written")
+    yield _private(folder)
+
+
+def _private(path: Path) -> Finding:
+    """Whether only we can get at what is secret."""
+    about = path.stat()
+    if about.st_uid != os.geteuid():
+        says = f"{path} belongs to user {about.st_uid}, and this is user {os.geteuid()}"
+        return _warning("owner", says, "run this command, and the server, as the owner of the data")
+    if about.st_mode & NOT_FOR_OTHERS:
+        mode = f"{'700' if path.is_dir() else '600'}"
+        return _warning("mode", f"others can get at {path} (mode {about.st_mode & 0o777:o})", f"chmod {mode} {path}")
+    if path.name == KEYS_FILE:
+        return _warning("keys", f"{path} still holds the first keys", "keep them where your secrets are, and delete it")
+    return _ok("mode", f"only its owner can get at {path}")
+
+
+def _secret_files(settings: Settings) -> tuple[Path, ...]:
+    kept = (settings.data / KEYS_FILE, settings.data / ENCRYPTION_KEY_FILE)
+    # In the data folder, the folder's own mode protects the database.
+    return kept if settings.database.parent == settings.data else (*kept, settings.database)
+
+
+def _folders(settings: Settings) -> list[Path]:
+    """Where data is written: the folder, and that of the database if it is another."""
+    return [folder for folder in dict.fromkeys((settings.data, settings.database.parent)) if folder.is_dir()]
+
+
+def _free_space(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    says = f"{free / 2**30:.1f} GiB where {folder} is"
+    if free < FREE_BYTES_NONE:
+        return _failed("free space", says, "make room now: without it nothing can be stored")
+    if free < FREE_BYTES_LOW:
+        return _warning("free space", says, "make room soon: a backup and the write-ahead log need some too")
+    return _ok("free space", says)
+
+
+def _lock(settings: Settings) -> Finding:
+    try:
+        for path in (settings.data / FOLDER_LOCK, lock_of(settings.database)):
+            process = holder(path)
+            if process is not None:
+                return _ok("lock", f"held by {process}: a server is running")
+    except CannotLock as error:
+        return _failed("lock", str(error), "check its owner and its mode")
+    return _ok("lock", "nobody holds it: no server is running")
+
+
+# The store and the clock.
+
+
+async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
+    try:
+        store = open_store(settings)
+    except StoreError as error:
+        return [_failed("store", str(error), "check the owner and the mode of the file and its folder")]
+    try:
+        findings = list(store.examine(full=full))
+        # Users can be read only by the schema that this program knows.
+        schema = store.schema()
+        if schema.found == schema.known:
+            findings.append(await _clock(store, now))
+        return findings
+    except StoreError as error:
+        return [_failed("store", str(error), "if it is damaged: keep the files as they are, and restore a backup")]
+    finally:
+        await store.close()
+
+
+async def _clock(store: MaintainedStore, now: int) -> Finding:
+    newest = 0
+    for project in await store.list("project"):
+        assert isinstance(project, Project)
+        query = UserQuery(project_id=project.id, order="updated_at", descending=True, limit=1)
+        users = await store.users(query)
+        newest = max([newest, project.created_at, *(user.updated_at for user in users)])
+    ahead = newest - now
+    if ahead > CLOCK_AHEAD_MS_MAX:
+        says = f"this machine's clock is {ahead / 1000:,.0f} s behind the newest change in the store"
+        advice = "set the clock before the server starts again: new changes would seem older than those before them"
+        return _failed("clock", says, advice)
+    return _ok("clock", "not behind the newest change in the store")
+
+
+def _ok(about: str, says: str, advice: str = "") -> Finding:
+    return Finding(about=about, state="ok", says=says, advice=advice)
+
+
+def _warning(about: str, says: str, advice: str) -> Finding:
+    return Finding(about=about, state="warning", says=says, advice=advice)
+
+
+def _failed(about: str, says: str, advice: str) -> Finding:
+    return Finding(about=about, state="failed", says=says, advice=advice)
