@@ -19,6 +19,7 @@ from userfold.settings import Settings, variables
 from userfold.storage.port import Finding, MaintainedStore, StoreError
 
 ENCRYPTION_KEY_FILE = "secret.key"
+PREFIX = "USERFOLD_"
 FREE_BYTES_LOW = 1 << 30
 FREE_BYTES_NONE = 64 << 20  # the log of one busy minute
 CLOCK_AHEAD_MS_MAX = 1_000  # the server keeps time from going back, and may be that much ahead of the clock
@@ -42,11 +43,12 @@ async def examine(settings: Settings, environment: Mapping[str, str], now: int, 
 
 def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
     known = variables()
-    given = sorted(name for name in environment if name.startswith("USERFOLD_"))
+    given = sorted(name for name in environment if name.startswith(PREFIX))
     for name in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            meant = f"was {close[0]} meant?" if close else "docs/reference/settings.md has those that exist"
+            endings = [each.removeprefix(PREFIX) for each in known]
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), endings, 1)
+            meant = f"was {PREFIX}{close[0]} meant?" if close else "docs/reference/settings.md has those that exist"
             yield _warning("settings", f"{name} is set, and is no setting of Userfold", meant)
     used = ", ".join(name for name in given if name in known) or "none; all have their defaults"
     yield _ok("settings", f"taken from the environment: {used}")
@@ -135,17 +137,18 @@ async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
         store = open_store(settings)
     except StoreError as error:
         return [_failed("store", str(error), "check the owner and the mode of the file and its folder")]
+    findings: list[Finding] = []
     try:
-        findings = list(store.examine(full=full))
-        # Users can be read only by the schema that this program knows.
+        findings += store.examine(full=full)
         schema = store.schema()
-        if schema.found == schema.known:
+        if schema.found == schema.known:  # else users cannot be read
             findings.append(await _clock(store, now))
-        return findings
     except StoreError as error:
-        return [_failed("store", str(error), "if it is damaged: keep the files as they are, and restore a backup")]
+        advice = "if it is damaged: keep the files as they are, and restore the last backup beside them"
+        findings.append(_failed("store", str(error), advice))
     finally:
         await store.close()
+    return findings
 
 
 async def _clock(store: MaintainedStore, now: int) -> Finding:

@@ -58,7 +58,7 @@ def holder(path: Path) -> str | None:
     """Which process holds the lock file `path`, or None if none does. Raises `CannotLock`."""
     try:
         lock = path.open()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise CannotLock(f"cannot open {path}: {error.strerror}") from error

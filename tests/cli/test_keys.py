@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.inside import Inside, add_project
 from tests.server import Server, serving, userfold, wait_until
 from userfold import __version__
 
@@ -66,6 +67,41 @@ def test_a_publishable_key_is_made_on_request_and_opens_nothing(server: Server) 
     assert listed(server, "for browsers")["kind"] == "publishable"
     assert listed(server, "for browsers")["token"] == token
     assert status(server, token) == 401
+
+
+def test_a_key_that_may_only_read_is_made_on_request_and_changes_nothing(server: Server) -> None:
+    made = json.loads(keys(server, "create", "to read", "--read-only", "--json"))
+    assert made == {**listed(server, "to read"), "token": made["token"]}
+    assert made["read_only"] is True
+    wait_until(lambda: status(server, made["token"]) == 404, "the server takes the new key")
+    with server.client(made["token"]) as client:
+        assert client.post("/v1/users", json={}).status_code == 403
+    (line,) = [line for line in keys(server, "list").splitlines() if "to read" in line]
+    assert line.split()[:4] == [made["id"], made["project_id"], "secret", "read"]
+    done = userfold("keys", "create", "x", "--read-only", "--publishable", "--data", server.data)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--read-only is for secret keys" in done.stderr
+
+
+def test_a_key_needs_a_name(server: Server) -> None:
+    before = keys(server, "list")
+    for name in ("", "n" * 256):
+        done = userfold("keys", "create", name, "--data", server.data)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("userfold: The value at /name")
+    assert keys(server, "list") == before
+
+
+def test_keys_of_one_project_are_listed_on_request(inside: Inside) -> None:
+    first = inside.ok("projects", "list", "--json").json()[0]["id"]
+    second = add_project(inside.data, "second")
+
+    def owners(*arguments: str) -> list[str]:
+        return [key["project_id"] for key in inside.ok("keys", "list", "--json", *arguments).json()]
+
+    assert sorted(owners()) == [first, first, second, second]
+    assert owners("--project", second) == [second, second]
+    assert len(inside.ok("keys", "list", "--project", first).table()) == 2
 
 
 def test_a_list_shows_neither_secret_keys_nor_their_digests(server: Server) -> None:

@@ -49,6 +49,16 @@ def test_a_key_is_added() -> None:
     assert records == {Key("api_key", PROJECT, "key_1"): KEY}
 
 
+@pytest.mark.parametrize("name", ["", "n" * 256])
+def test_a_project_and_a_key_need_a_name(name: str) -> None:
+    project, key = msgspec.structs.replace(PROJECT_1, name=name), msgspec.structs.replace(KEY, name=name)
+    for command in (
+        CreateProject(project_id=PROJECT, author=BACKEND, project=project),
+        CreateKey(project_id=PROJECT, author=BACKEND, key=key),
+    ):
+        assert (refusal(command, {}).code, refusal(command, {}).path) == ("field_format_invalid", "/name")
+
+
 def test_a_revoked_key_says_since_when() -> None:
     records = after(CreateKey(project_id=PROJECT, author=BACKEND, key=KEY))
     applied = run(revoke("key_1"), records, now=NOW + 5)

@@ -76,4 +76,4 @@ def _say_wrong_use(error: TyperException) -> None:
         return
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "userfold")
-    say_failure(f"{message} `{command} --help` shows how it is used.")
+    say_failure(f"{message.rstrip('.')}. `{command} --help` shows how it is used.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from userfold.app import clock_ms
@@ -54,7 +55,6 @@ class Beside:
 def beside_the_server(settings: Settings, work: Callable[[Beside], Awaitable[T]]) -> T:
     """Run `work`. What is refused, and what the store cannot do, ends the command with a line that says so."""
     refuse_missing_database(settings)
-    _hear_only_of_defects()
 
     async def run() -> T:
         store = open_store(settings)
@@ -69,7 +69,8 @@ def beside_the_server(settings: Settings, work: Callable[[Beside], Awaitable[T]]
             await store.close()
 
     try:
-        return asyncio.run(run())
+        with _hearing_only_of_defects():
+            return asyncio.run(run())
     except InputError as refusal:
         fail(told(refusal), EXIT_USAGE)
     except DomainError as refusal:
@@ -107,8 +108,14 @@ def _refuse_old_schema(store: MaintainedStore) -> None:
         )
 
 
-def _hear_only_of_defects() -> None:
+@contextlib.contextmanager
+def _hearing_only_of_defects() -> Iterator[None]:
     """Of what the engine and the store log, only tracebacks: everything else is said once, by the command."""
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.exc_info is not None)
-    logging.getLogger("userfold").addHandler(handler)
+    logger = logging.getLogger("userfold")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

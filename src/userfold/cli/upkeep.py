@@ -27,6 +27,7 @@ from userfold.settings import Settings
 from userfold.storage.port import BacksUp, Schema, StoreError
 from userfold.storage.port import Progress as OnProgress
 
+NICE = 10  # whoever is served goes first
 MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 
 
@@ -125,6 +126,7 @@ def _backed_up(settings: Settings, file: Path, force: bool) -> Backup:
     try:
         if not isinstance(store, BacksUp):
             fail("this kind of database cannot be copied by Userfold; use the tools that came with it")
+        os.nice(NICE)
         with _progress_bar() as progress:
             return back_up(store, file, progress, database=settings.database, replace=force)
     finally:

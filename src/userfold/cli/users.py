@@ -37,7 +37,7 @@ LOOKUPS = {
     "external_id": (("external_id",), identifiers.external_id),
     "username": (("username",), identifiers.username),
 }
-EMPTY: tuple[Any, ...] = (None, {}, [])  # not shown to people
+EMPTY: tuple[Any, ...] = (None, {}, [], ())  # not shown to people
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The user's id, or the app's own id of it.")]
 DocumentArgument = Annotated[
     str, typer.Argument(metavar="DOCUMENT", help="A JSON merge patch (RFC 7396); - reads it from standard input.")

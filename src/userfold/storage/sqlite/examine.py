@@ -13,6 +13,7 @@ from userfold.storage.sqlite.migrate import schema_of
 from userfold.storage.sqlite.wal import PAGES_CAP
 
 QUICK_S_MAX = 5.0  # a read keeps the write-ahead log from being cut off, so a look in passing is a short one
+STEPS_BETWEEN = 1_000  # of SQLite's machine, between two looks at the clock
 WAL_BYTES_LARGE = 4 * PAGES_CAP * 4096
 
 
@@ -54,7 +55,7 @@ def _log_length(path: Path) -> Finding:
 def _damage(db: apsw.Connection, *, full: bool) -> Finding:
     deadline = time.monotonic() + QUICK_S_MAX
     if not full:
-        db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        db.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN)
     check = "integrity_check" if full else "quick_check"
     try:
         found = [text for (text,) in db.execute(f"PRAGMA {check}(5)")]

@@ -1,0 +1,1 @@
+from tests.cli.inside import inside as inside  # a fixture of several files of this folder
