@@ -156,8 +156,9 @@ def _line(user_id: str, *, first_change: int = 0, versions: int = 1, enabled: bo
         )
         for number in range(1, versions + 1)
     )
-    set_by = {name: "browser" if name.startswith("external_id|") else "backend" for name in names_of(user)}
-    return UserLine(user=user, set_by=set_by, changes=changes)
+    names = names_of(user)
+    set_by = {name: "browser" if name.startswith("external_id|") else "backend" for name in names}
+    return UserLine(user=user, names=names, set_by=set_by, changes=changes)
 
 
 LINES = [

@@ -69,7 +69,8 @@ class UserLine(msgspec.Struct, frozen=True, kw_only=True):
     """A user as an export holds it. Made by `export_line.read_line`, which checked all that needs no records."""
 
     user: User
-    set_by: dict[str, str]  # {identifier: trust level of who claimed it}, for each that the user has
+    names: dict[str, str]  # {identifier: the path where it stands}, as `claims.names_of` tells them
+    set_by: dict[str, str]  # {identifier: trust level of who claimed it}
     changes: tuple[Change, ...]  # the whole history
     secrets: Secrets | None = None
 

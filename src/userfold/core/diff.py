@@ -47,11 +47,22 @@ def escape(name: str) -> str:
 
 def fold(document: Any, operations: Iterable[Operation]) -> Any:
     """`document` with the operations applied in order. `document` is not changed; a secret is no part of it."""
+    ours = False  # whether `document` is a copy that was made here; most operations are on a field of its own
     for operation in operations:
         if _is_of_secret(operation):
             continue
-        names = [part.replace("~1", "/").replace("~0", "~") for part in operation.path.split("/")[1:]]
-        document = _apply(document, names, operation)
+        names = operation.path.split("/")[1:]
+        if "~" in operation.path:
+            names = [part.replace("~1", "/").replace("~0", "~") for part in names]
+        if len(names) == 1 and operation.at is UNSET:
+            document = document if ours else dict(document)
+            if operation.op == "remove":
+                del document[names[0]]
+            else:
+                document[names[0]] = operation.new
+        else:
+            document = _apply(document, names, operation)
+        ours = bool(names)
     return document
 
 

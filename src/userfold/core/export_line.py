@@ -10,7 +10,7 @@ with `/system`, `/changes` or `/secrets`, which no field is called.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -21,7 +21,7 @@ from userfold.core.commands import PasswordDigest, UserLine
 from userfold.core.diff import escape, fold
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, HistoryInvalid
 from userfold.core.fields import ADDRESSES_MAX, check_bag, normal
-from userfold.core.jsontext import encode, same_text
+from userfold.core.jsontext import encode, encode_sorted
 from userfold.core.passwords import check_digest
 from userfold.core.records import (
     FIELDS,
@@ -82,13 +82,15 @@ def read_line(value: Any) -> UserLine | NewUser:
     document = _object(line.get("user"), "/user")
     if "changes" not in line and "system" not in line:
         return _new_user(document, line.get("secrets"))
-    _refuse_unknown(document, FIELDS, "")
+    _refuse_unknown(document, FIELDS.keys(), "")
     user = _converted(document, User, "")
     _check_user(user, document)
     changes = _changes(line.get("changes"), user)
     _check_history(user, document, changes)
     secrets = _secrets(line["secrets"], user) if line.get("secrets") is not None else None
-    return UserLine(user=user, set_by=_set_by(line.get("system", {}), user), changes=changes, secrets=secrets)
+    names = names_of(user)
+    set_by = _set_by(line.get("system", {}), names)
+    return UserLine(user=user, names=names, set_by=set_by, changes=changes, secrets=secrets)
 
 
 def _new_user(document: dict[str, Any], secrets: Any) -> NewUser:
@@ -211,21 +213,19 @@ def _check_history(user: User, document: dict[str, Any], changes: tuple[Change, 
 
 def _same(user: User, document: dict[str, Any], folded: dict[str, Any]) -> bool:
     told = {name: getattr(user, name) for name in TOLD_BY_CHANGE}
-    if same_text({**folded, **told}, document):
+    if encode_sorted({**folded, **told}) == encode_sorted(document):
         return True
     # Fields that were added since have their defaults, wherever they are missing.
-    then = msgspec.convert({**folded, **told}, User)
-    return same_text(msgspec.to_builtins(then), msgspec.to_builtins(user))
+    return encode_sorted(msgspec.convert({**folded, **told}, User)) == encode_sorted(user)
 
 
 # The rest.
 
 
-def _set_by(given: Any, user: User) -> dict[str, str]:
+def _set_by(given: Any, names: dict[str, str]) -> dict[str, str]:
     _refuse_unknown(_object(given, "/system"), frozenset({"identifiers"}), "/system")
     levels = _object(given.get("identifiers", {}), "/system/identifiers")
-    names = names_of(user)
-    _refuse_unknown(levels, names, "/system/identifiers")
+    _refuse_unknown(levels, names.keys(), "/system/identifiers")
     for name, level in levels.items():
         if not isinstance(level, str) or level not in _LEVELS:
             path = f"/system/identifiers/{escape(name)}"
@@ -250,10 +250,10 @@ def _object(given: Any, path: str) -> dict[str, Any]:
     return given
 
 
-def _refuse_unknown(given: dict[str, Any], known: Any, path: str) -> None:
-    for name in given:
-        if name not in known:
-            raise FieldUnknown(path=f"{path}/{escape(name[:255])}")
+def _refuse_unknown(given: dict[str, Any], known: Set[str], path: str) -> None:
+    if not given.keys() <= known:
+        name = next(name for name in given if name not in known)
+        raise FieldUnknown(path=f"{path}/{escape(name[:255])}")
 
 
 def _converted(given: Any, kind: type[T], path: str) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from userfold.core.applied import Applied
-from userfold.core.claims import identifier_key, keys_of_external_id, names_of, user_to_replace
+from userfold.core.claims import identifier_key, keys_of_external_id, user_to_replace
 from userfold.core.commands import ImportUser, UserLine
 from userfold.core.errors import ChangeIdTaken, IdentifierTaken
 from userfold.core.ids import Mint
@@ -37,7 +37,7 @@ def reads_imported(command: ImportUser) -> tuple[Key, ...]:
     project_id, line = command.project_id, command.line
     return (
         *keys_of_external_id(project_id, line.user.id),
-        *(identifier_key(project_id, name) for name in names_of(line.user)),
+        *(identifier_key(project_id, name) for name in line.names),
         *_namesakes(project_id, line),
         *(Key("change", project_id, change.id) for change in line.changes),
         Key("secrets", project_id, line.user.id),
@@ -46,8 +46,7 @@ def reads_imported(command: ImportUser) -> tuple[Key, ...]:
 
 def _claims(project_id: str, line: UserLine, records: Records) -> Writes:
     """The writes that make the identifiers the user's own. Raises `IdentifierTaken`."""
-    names = names_of(line.user)
-    keys = {identifier_key(project_id, name): path for name, path in names.items()}
+    keys = {identifier_key(project_id, name): path for name, path in line.names.items()}
     for path, holder in zip(keys.values(), read_all(records, [*keys]), strict=True):
         if isinstance(holder, Identifier) and holder.user_id != line.user.id:
             raise IdentifierTaken(path=path)
@@ -57,13 +56,13 @@ def _claims(project_id: str, line: UserLine, records: Records) -> Writes:
             raise IdentifierTaken(path=path)
     return {
         key: Identifier(identifier=name, user_id=line.user.id, set_by=line.set_by[name])
-        for key, name in zip(keys, names, strict=True)
+        for key, name in zip(keys, line.names, strict=True)
     }
 
 
 def _namesakes(project_id: str, line: UserLine) -> dict[Key, str]:
     """Where another user would be whose own id is an external_id of this one, and the path of that external_id."""
-    named = {name.removeprefix(_EXTERNAL): path for name, path in names_of(line.user).items() if name.startswith(_EXTERNAL)}
+    named = {name.removeprefix(_EXTERNAL): path for name, path in line.names.items() if name.startswith(_EXTERNAL)}
     return {Key("user", project_id, value): path for value, path in named.items() if value != line.user.id}
 
 
