@@ -38,9 +38,7 @@ def test_a_digest_is_salted_argon2id_and_verifies_its_password_alone(
 
 
 @pytest.mark.parametrize("kind", [argon2.Type.I, argon2.Type.D, argon2.Type.ID])
-def test_digests_of_every_argon2_are_verified(
-    passwords: Passwords, runner: asyncio.Runner, kind: argon2.Type
-) -> None:
+def test_digests_of_every_argon2_are_verified(passwords: Passwords, runner: asyncio.Runner, kind: argon2.Type) -> None:
     digest = argon2.PasswordHasher(type=kind, memory_cost=64, time_cost=1).hash(PASSWORD)
     assert runner.run(passwords.verify_password(PASSWORD, digest))
     assert not runner.run(passwords.verify_password("wrong", digest))
@@ -65,9 +63,7 @@ def test_of_a_long_password_bcrypt_counts_the_bytes_that_it_always_counted(
 
 
 @pytest.mark.parametrize("digest", ["", "$2b$nonsense", "$argon2id$nonsense", "$argon2id$v=19$m=1,t=1,p=1$a$b", "x"])
-def test_nothing_verifies_against_what_is_no_digest(
-    passwords: Passwords, runner: asyncio.Runner, digest: str
-) -> None:
+def test_nothing_verifies_against_what_is_no_digest(passwords: Passwords, runner: asyncio.Runner, digest: str) -> None:
     assert not runner.run(passwords.verify_password(PASSWORD, digest))
 
 

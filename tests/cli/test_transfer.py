@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -187,3 +188,23 @@ def test_help_is_shown_by_the_program_itself() -> None:
     assert sys.executable in USERFOLD
     for command in ("export", "import"):
         assert "Example:" in userfold(command, "--help").stdout
+
+
+def test_an_import_that_is_interrupted_says_that_what_is_in_stays(inside: Inside) -> None:
+    lines = text_of(*({"id": f"user_{n:04}"} for n in range(300))).encode()
+    command = [*USERFOLD, "import", "-", "--data", str(inside.data)]
+    with subprocess.Popen(
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(lines)
+        process.stdin.flush()
+        wait_until(lambda: "user_0100" in inside.run("export").out, "the first window is in")
+        process.send_signal(signal.SIGINT)
+        process.stdin.write(lines)  # it waits for a line, and looks up when there is one
+        process.stdin.close()
+        assert b"what was imported by then stays" in process.stderr.read()
+        assert process.wait(BOUND_S) == 130
+    assert inside.run("import", "-", "--skip", stdin=lines.decode()).status == 0
+    assert inside.run("export").out.count("\n") == 300

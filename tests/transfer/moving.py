@@ -35,9 +35,7 @@ def lines_of(text: bytes) -> list[Any]:
     return [msgspec.json.decode(line) for line in text.splitlines()]
 
 
-def import_into(
-    api: InProcess, text: bytes, on_taken: OnTaken = "refuse", *, project_id: str | None = None
-) -> Report:
+def import_into(api: InProcess, text: bytes, on_taken: OnTaken = "refuse", *, project_id: str | None = None) -> Report:
     """What came of an import. Raises `ImportStopped`."""
     lines = text.splitlines(keepends=True)
 

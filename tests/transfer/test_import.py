@@ -11,6 +11,7 @@ from tests.server import InProcess
 from tests.transfer.moving import PASSWORD, clerk_user, exported, import_into, lines_of, verifies
 from userfold import transfer
 from userfold.core.errors import DomainError
+from userfold.core.records import Project
 from userfold.storage.port import StoreFull
 from userfold.transfer import ImportStopped, LineTooLong, Report
 
@@ -212,7 +213,7 @@ def test_somebody_is_told_how_far_it_got(here: InProcess, there: InProcess) -> N
 
     async def work() -> None:
         (project,) = await there.store.list("project")
-        assert isinstance(project, transfer.Project)
+        assert isinstance(project, Project)
         lines = text_of(*users).splitlines(keepends=True)
         await transfer.import_lines(there.app.service.engine, project, lines, noted=heard.append)
 

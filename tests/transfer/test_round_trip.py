@@ -175,9 +175,7 @@ def test_a_line_is_of_one_moment_though_the_user_is_updated_while_it_is_read(her
 
     async def update() -> None:
         edits = (Edit("merge_patch", {"external_id": f"e{next(numbers)}"}),)
-        command = UpdateUser(
-            project_id=here.keys.project_id, author=transfer.IMPORT, user_id=user["id"], edits=edits
-        )
+        command = UpdateUser(project_id=here.keys.project_id, author=transfer.IMPORT, user_id=user["id"], edits=edits)
         await here.app.service.engine.run(command, ProjectSettings())
 
     store: Any = Meanwhile(here, update, update)

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from userfold.app import clock_ms
 from userfold.cli.saying import EXIT_FAILED, EXIT_USAGE, fail
+from userfold.core.applied import Applied
 from userfold.core.commands import Command
 from userfold.core.errors import DomainError, InputError
 from userfold.core.records import Project, ProjectSettings
-from userfold.core.applied import Applied
 from userfold.engine import Engine
 from userfold.server import open_store
 from userfold.settings import SettingInvalid, Settings, read_settings

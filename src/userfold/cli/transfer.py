@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from userfold.backup import BackupImpossible, refuse_target, sync
 from userfold.cli.beside import Beside, beside_the_server, read_settings_or_fail, told
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption, ProjectOption
-from userfold.cli.saying import EXIT_FAILED, EXIT_USAGE, counted, fail, print_json, visible
+from userfold.cli.saying import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, counted, fail, print_json, visible
 from userfold.core.errors import DomainError
 from userfold.storage.port import Store
 from userfold.transfer import LINE_BYTES_MAX, ImportStopped, OnTaken, Report, export_lines, import_lines
@@ -36,7 +36,9 @@ def export_users(
     with_secrets: Annotated[
         bool, typer.Option("--with-secrets", help="Digests of passwords too; FILE is as secret as they are.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists, once the export is whole.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FILE if it exists, once the export is whole.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write all users of a project with their histories, one line of JSON each, while the server runs.
@@ -62,7 +64,7 @@ def export_users(
     except BackupImpossible as error:
         fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
-        fail("stopped; no file was written" if file != STANDARD else "stopped")
+        fail("stopped; no file was written" if file != STANDARD else "stopped", EXIT_INTERRUPTED)
     where = "" if file == STANDARD else f" to {file}"
     _sum_up(done, as_json, f"{counted(done['users'], 'user')} exported{where}.")
 
@@ -93,7 +95,9 @@ def import_users(
 
     async def work(beside: Beside) -> tuple[Report, ImportStopped | None]:
         owner = await beside.project(project)
-        await beside.store.migrate()  # nothing is to be migrated; but so much is written that the log must be kept short
+        await (
+            beside.store.migrate()
+        )  # nothing is to be migrated; but so much is written that the log must be kept short
         with _source(file) as source, _bar("importing", of=_length(source)) as shown:
             try:
                 lines = iter(lambda: source.readline(LINE_BYTES_MAX + 1), b"")
@@ -107,7 +111,7 @@ def import_users(
     try:
         report, stopped = beside_the_server(settings, work)
     except KeyboardInterrupt:
-        fail("stopped; what was imported by then stays, and --skip goes on from there")
+        fail("stopped; what was imported by then stays, and --skip goes on from there", EXIT_INTERRUPTED)
     _tell(report, stopped, as_json)
 
 
@@ -128,14 +132,20 @@ async def _write(
 
 def _tell(report: Report, stopped: ImportStopped | None, as_json: bool) -> None:
     counts = {name: value for name, value in msgspec.to_builtins(report).items() if name != "bytes"}
-    summary = f"{counted(report.created, 'user')} imported, {report.replaced:,} replaced, {report.skipped:,} left alone."
+    summary = (
+        f"{counted(report.created, 'user')} imported, {report.replaced:,} replaced, {report.skipped:,} left alone."
+    )
     if stopped is None:
         _sum_up(counts, as_json, summary)
         return
     reason = stopped.reason
     says = told(reason) if isinstance(reason, DomainError) else str(reason) or type(reason).__doc__ or ""
     path = reason.path if isinstance(reason, DomainError) else None
-    _sum_up({**counts, "stopped": {"line": stopped.line, "code": reason.code, "path": path, "detail": says}}, as_json, summary)
+    _sum_up(
+        {**counts, "stopped": {"line": stopped.line, "code": reason.code, "path": path, "detail": says}},
+        as_json,
+        summary,
+    )
     fail(f"line {stopped.line}: {says} The lines before it are in; --skip goes on once it is mended.")
 
 
@@ -173,11 +183,11 @@ def _source(name: str) -> Iterator[BinaryIO]:
     if name == STANDARD:
         yield sys.stdin.buffer
         return
-    try:
-        source = Path(name).open("rb")
-    except OSError as error:
-        fail(f"cannot read {name}: {error.strerror}", EXIT_USAGE)
-    with source:
+    with contextlib.ExitStack() as opened:
+        try:
+            source = opened.enter_context(Path(name).open("rb"))
+        except OSError as error:
+            fail(f"cannot read {name}: {error.strerror}", EXIT_USAGE)
         yield source
 
 

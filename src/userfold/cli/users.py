@@ -17,13 +17,13 @@ from userfold.cli.documents import read_document
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption, ProjectOption
 from userfold.cli.saying import EXIT_USAGE, date, fail, print_json, print_line, print_table
 from userfold.core import identifiers, queries
+from userfold.core.applied import Applied
 from userfold.core.claims import keys_of_external_id
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
 from userfold.core.errors import UserNotFound
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, Identifier, Key, Operation, Project, User
-from userfold.core.applied import Applied
 from userfold.first_start import OPERATOR
 
 users_cli = typer.Typer(

@@ -1,4 +1,4 @@
-"""The rule about a user that comes from an export: it is written as it is, if nothing of it belongs to somebody else."""
+"""The rule about a user that comes from an export: written as it is, if nothing of it belongs to somebody else."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def _without_password(command: ImportUser, mint: Mint) -> UserLine:
     if line.secrets is not None or not line.user.password_enabled:
         return line
     now = max(mint.now, line.user.updated_at)
-    user = msgspec.structs.replace(
-        line.user, password_enabled=False, updated_at=now, version=line.user.version + 1
-    )
+    user = msgspec.structs.replace(line.user, password_enabled=False, updated_at=now, version=line.user.version + 1)
     change = Change(
         id=mint.id("chg_"),
         user_id=user.id,

@@ -85,9 +85,7 @@ def create(command: CreateUser, records: Records, mint: Mint, settings: ProjectS
         user = existing_user(records, command.project_id, claim.user_id) if claim is not None else None
         if claim is not None and user is not None and may_adopt(claim, user, command.author):
             return _adopt(command, user, external_id, command.edits, records, mint, settings)
-    return make(
-        command, command.edits, records, mint, settings, user_id=command.user_id, created_at=command.created_at
-    )
+    return make(command, command.edits, records, mint, settings, user_id=command.user_id, created_at=command.created_at)
 
 
 def update(command: UpdateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -149,9 +147,7 @@ def removal(project_id: str, user: User, records: Records) -> Writes:
     }
 
 
-def _replace(
-    command: CreateUser, user_id: str, records: Records, mint: Mint, settings: ProjectSettings
-) -> Applied:
+def _replace(command: CreateUser, user_id: str, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
     """A new user in the place of one of its id. Typed clients know the old one's usercom_id, so that stays."""
     old = user_to_replace(command.project_id, user_id, records)
     gone = {} if old is None else removal(command.project_id, old, records)

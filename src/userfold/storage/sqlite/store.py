@@ -50,6 +50,9 @@ log = logging.getLogger("userfold.storage.sqlite")
 COMMIT_INLINE_MS_MAX = 0.5  # the median of the last commits; longer ones would hold up every other request
 COMMITS_WATCHED = 32
 LOCK_WAIT_MS = 10_000  # another process may write beside the server, in short transactions
+# SQLite's own timeout looks again after up to 100 ms. Between the transactions of an import there is less than that, so
+# whoever looks so seldom would be overtaken again and again.
+LOCK_LOOK_S = 0.002
 READ_TIME_S_MAX = 1.0  # a read transaction keeps the write-ahead log from being cut off
 READER_THREADS = 3
 ATTEMPTS_MAX = 3
@@ -211,7 +214,7 @@ class SQLiteStore:
     def _run_in_thread(self, make_fold: Callable[[], Fold[T]]) -> T:
         if self._checkpointer is not None and self._checkpointer.over_cap:
             self._checkpointer.catch_up()
-        self._writer.set_busy_timeout(LOCK_WAIT_MS)
+        self._writer.set_busy_handler(_patience())
         try:
             return self._attempts(make_fold)
         except _Busy:
@@ -370,6 +373,17 @@ class SQLiteStore:
             return {key: _read_one(db, key) for key in keys}
         except apsw.Error as error:
             raise _translated(error) from error
+
+
+def _patience() -> Callable[[int], bool]:
+    """A busy handler: wait a little, then look again, as long as there is time."""
+    deadline = time.monotonic() + LOCK_WAIT_MS / 1000
+
+    def look_again(looks: int) -> bool:
+        time.sleep(LOCK_LOOK_S)
+        return time.monotonic() < deadline
+
+    return look_again
 
 
 class _Busy(Exception):
