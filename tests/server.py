@@ -29,11 +29,12 @@ from userfold.core.queries import UserQuery
 from userfold.core.records import Change, Key, Project, ProjectSettings, Record, User
 from userfold.engine import random_bits
 from userfold.first_start import OPERATOR
-from userfold.storage.port import Fold, Read, Records, Store, T, Write
+from userfold.storage.port import Counters, Fold, Read, Records, Store, T, Write
 from userfold.tokens import api_key, new_publishable_key, new_secret_key
 
 USERFOLD = (sys.executable, "-m", "userfold")
 READY = "Userfold is ready at "
+PEER = "127.0.0.1"  # where a request in this process comes from, unless said otherwise
 BOUND_S = 60.0  # for anything that is waited for: far beyond what it takes, even on a busy machine
 
 
@@ -181,12 +182,14 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
         self._reader = reader
         self._writer = writer
-        self._head = f"HTTP/1.1\r\nHost: userfold\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        self._head = f"HTTP/1.1\r\nHost: userfold\r\nAuthorization: Bearer {key}\r\n"
 
-    async def ask(self, method: str, path: str, document: Any = None) -> tuple[int, Any]:
+    async def ask(
+        self, method: str, path: str, document: Any = None, content_type: str = "application/json"
+    ) -> tuple[int, Any]:
         """Status and JSON of the answer. Raises `Gone`."""
         body = b"" if document is None else msgspec.json.encode(document)
-        head = f"{method} {path} {self._head}Content-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {path} {self._head}Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         try:
             self._writer.write(head.encode() + body)
             await self._writer.drain()
@@ -268,6 +271,10 @@ class Watched:
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         return await self.inner.history(project_id, user_id, after=after, up_to=up_to, limit=limit)
 
+    @property
+    def counters(self) -> Counters:
+        return self.inner.counters
+
     async def migrate(self) -> None:
         await self.inner.migrate()
 
@@ -294,6 +301,7 @@ class InProcess:
         content_type: str = "application/json",
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        address: str = PEER,
     ) -> httpx.Response:
         """The reply. A `document` is sent as JSON, `content` as it is, else there is no body. `key=""`: without one."""
         sent = {"content-type": content_type} if document is not None or content is not None else {}
@@ -301,13 +309,15 @@ class InProcess:
         sent |= {"authorization": f"Bearer {key}"} if key else {}
         body = json.dumps(document).encode() if content is None and document is not None else content
         sent |= headers or {}
-        return self.send(httpx.Request(method, f"http://userfold.test{path}", headers=sent, content=body))
+        request = httpx.Request(method, f"http://userfold.test{path}", headers=sent, content=body)
+        return self.send(request, address=address)
 
-    def send(self, request: httpx.Request) -> httpx.Response:
-        """The reply to a request that was made elsewhere; nothing is added to it."""
+    def send(self, request: httpx.Request, *, address: str = PEER) -> httpx.Response:
+        """The reply to a request that was made elsewhere; nothing is added to it. `address`: the connection's."""
 
         async def send() -> httpx.Response:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app)) as client:
+            transport = httpx.ASGITransport(self.app, client=(address, 50_000))
+            async with httpx.AsyncClient(transport=transport) as client:
                 return await client.send(request)
 
         return self.runner.run(send())

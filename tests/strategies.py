@@ -52,20 +52,35 @@ def pointers() -> st.SearchStrategy[str]:
     return paths | st.sampled_from(["a", "/~", "/~2", ""])
 
 
+# What operations have beside a path and a value.
+MEMBERS = {
+    "move": ["from"],
+    "copy": ["from"],
+    "unset": [],
+    "increment": ["by"],
+    "append": ["value", "values"],
+    "union": ["value", "values"],
+    "pull": ["value", "values"],
+}
+
+
 def operation_lists(
     names: tuple[str, ...], paths: st.SearchStrategy[str] | None = None
 ) -> st.SearchStrategy[list[Any]]:
     """Operations of these names, mostly well formed, on whatever is there."""
     paths = pointers() if paths is None else paths
-    operations = st.fixed_dictionaries(
-        {"op": st.sampled_from(names), "path": paths},
-        optional={
-            "from": paths,
-            "value": json_values(4),
-            "values": st.lists(json_values(3), max_size=3) | scalars,
-            "by": numbers | scalars,
-        },
-    )
+    members: dict[str, st.SearchStrategy[Any]] = {
+        "from": paths,
+        "value": json_values(4),
+        "values": st.lists(json_values(3), max_size=3) | scalars,
+        "by": numbers | scalars,
+    }
+
+    def of(name: str) -> st.SearchStrategy[dict[str, Any]]:
+        optional = {member: members[member] for member in MEMBERS.get(name, ["value"])}
+        return st.fixed_dictionaries({"op": st.just(name), "path": paths}, optional=optional)
+
+    operations = st.sampled_from(names).flatmap(of)
     return st.lists(operations, max_size=4)
 
 

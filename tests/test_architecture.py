@@ -113,6 +113,11 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
         pytest.fail(f"these import each other: {' → '.join(error.args[1])}")
 
 
+def test_nobody_counts_with_the_library_of_metrics() -> None:
+    users = {name for name, path in MODULES.items() if any(i.startswith("prometheus_client") for i in imports_of(path))}
+    assert users == {"userfold.metrics"}
+
+
 def test_apis_do_not_know_each_other() -> None:
     apis = {path.name for path in (PACKAGE / "api").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert apis >= {"native", "clerk"}

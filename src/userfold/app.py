@@ -8,15 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from userfold import __version__
+from userfold import __version__, metrics
 from userfold.api import wire
 from userfold.api.clerk import errors as clerk_errors
 from userfold.api.clerk import routes as clerk
 from userfold.api.clerk import wire as clerk_wire
 from userfold.api.native import errors as native_errors
+from userfold.api.native import pages as native_pages
 from userfold.api.native import routes as native
 from userfold.directory import Directory
 from userfold.engine import Engine, Stopping
+from userfold.forwarded import Network, is_local
 from userfold.storage.port import Store
 
 DEFAULT_IMAGE = (
@@ -35,13 +37,14 @@ class App:
 
     def __init__(self, service: wire.Service) -> None:
         self.service = service
+        self._collected = metrics.Metrics()
         operations = wire.Api(
             "operations",
             prefix="",
-            routes=OPERATIONS,
+            routes=(*OPERATIONS, wire.Route("GET", "/metrics", self._metrics)),
             error_reply=native_errors.error_reply,
             service=service,
-            open_to_all=True,
+            callers=None,
         )
         self._mounts: dict[str, wire.App] = {
             "v1": wire.Api(
@@ -50,6 +53,7 @@ class App:
                 routes=native.ROUTES,
                 error_reply=native_errors.error_reply,
                 service=service,
+                callers=wire.SECRET_KEYS,
             ),
             "clerk": wire.Api(
                 "clerk",
@@ -57,6 +61,7 @@ class App:
                 routes=clerk.ROUTES,
                 error_reply=clerk_errors.error_reply,
                 service=service,
+                callers=wire.SECRET_KEYS,
                 check_request=clerk_wire.check_version,
             ),
         }
@@ -67,6 +72,14 @@ class App:
         mount = scope["path"].partition("/")[2].partition("/")[0]
         await self._mounts.get(mount, self._default)(scope, receive, send)
 
+    async def _metrics(self, service: wire.Service, request: wire.Request) -> wire.Reply:
+        """What was counted, for a program on this machine or a caller with a secret key."""
+        if not is_local(request.peer, request.headers, request.header(b"host")):
+            await wire.authenticate(service.directory, wire.SECRET_KEYS, request.headers)
+        request.query(())
+        apis = [mounted for mounted in (*self._mounts.values(), self._default) if isinstance(mounted, wire.Api)]
+        return wire.Reply(200, self._collected.render(service, apis), ((b"content-type", metrics.CONTENT_TYPE),))
+
     async def close(self) -> None:
         """Answer what is waiting, then let go of the store."""
         await self.service.engine.close()
@@ -74,16 +87,24 @@ class App:
         await self.service.store.close()
 
 
-async def build_app(store: Store, *, public_url: str) -> App:
+async def build_app(
+    store: Store, *, public_url: str, trusted_proxies: tuple[Network, ...] = (), access_log: bool = False
+) -> App:
     """The application over a store, which is migrated first. Raises a `StoreError`."""
     await store.migrate()
-    engine = Engine(store, clock_ms=clock_ms)
-    directory = Directory(store)
-    return App(wire.Service(engine=engine, store=store, directory=directory, public_url=public_url))
+    service = wire.Service(
+        engine=Engine(store, clock_ms=clock_ms),
+        store=store,
+        directory=Directory(store),
+        public_url=public_url,
+        trusted_proxies=trusted_proxies,
+        access_log=access_log,
+    )
+    return App(service)
 
 
 async def _root(service: wire.Service, request: wire.Request) -> wire.Reply:
-    about = {"name": "Userfold", "version": __version__, "apis": [native.PREFIX, clerk.PREFIX]}
+    about = {"name": "Userfold", "version": __version__, "apis": [native.PREFIX, clerk.PREFIX], "docs": "/docs"}
     return wire.json_reply(200, about)
 
 
@@ -114,4 +135,5 @@ OPERATIONS: Sequence[wire.Route] = (
     wire.Route("GET", "/healthz", _healthz),
     wire.Route("GET", "/readyz", _readyz),
     wire.Route("GET", "/images/default.svg", _default_image),
+    *native_pages.ROUTES,
 )

@@ -34,6 +34,7 @@ class Directory:
         self._store = store
         self._monotonic = monotonic
         self._callers: dict[str, Caller] = {}
+        self._used: set[tuple[str, str]] = set()
         self._stale_at = NEVER
         self._changes = 0
         self._reading: asyncio.Task[None] | None = None
@@ -44,7 +45,15 @@ class Directory:
             await self._refresh()
             while self._stale_at == NEVER:  # something was changed while it was read
                 await self._refresh()
-        return self._callers.get(digest(token))
+        caller = self._callers.get(digest(token))
+        if caller is not None:
+            self._used.add((caller.project.id, caller.key.id))
+        return caller
+
+    def take_used(self) -> set[tuple[str, str]]:
+        """(project id, key id) of the keys that came with a request since this was last asked."""
+        used, self._used = self._used, set()
+        return used
 
     def forget(self) -> None:
         """A key or a project was changed by this process: read again before the next answer."""

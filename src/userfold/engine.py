@@ -16,8 +16,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -28,6 +30,7 @@ from userfold.core.ids import make_id
 from userfold.core.reading import Unread
 from userfold.core.records import COLLECTIONS, Key, ProjectSettings, Record
 from userfold.core.rules import apply, reads
+from userfold.logs import about
 from userfold.storage.port import (
     Conflict,
     Fold,
@@ -81,6 +84,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_LIMITS = Limits()
 
 
+BATCH_SIZES = (1, 4, 16, 64, 256)
+
+
+class Counters(msgspec.Struct):
+    """What the engine did since it was made. Plain integers: counting must cost nothing."""
+
+    commands: int = 0  # answered, refusals and dry runs included
+    updates: int = 0  # of these, what changed something
+    batches: int = 0
+    batch_sizes: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BATCH_SIZES) + 1))  # not cumulative
+    failed: dict[str, int] = {}  # batches that were not stored, by the code of why
+    overloaded: int = 0
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """A command in the queue, with the inputs that the rules may not make themselves, and its caller."""
 
@@ -118,6 +135,7 @@ class Engine:
         self._last_now = 0
         self._work: asyncio.Task[None] | None = None
         self._stopping = False
+        self.counters = Counters()
 
     async def run(
         self, command: Command, settings: ProjectSettings, *, size: int = 0, dry_run: bool = False
@@ -132,6 +150,7 @@ class Engine:
         if self._stopping:
             raise Stopping
         if len(self._queue) >= self._limits.queue_length_max or self._queue_bytes + size > self._limits.queue_bytes_max:
+            self.counters.overloaded += 1
             raise Overloaded
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
         self._queue.append(Waiting(command, reads(command), settings, self._entropy(), size, dry_run, answer))
@@ -140,6 +159,16 @@ class Engine:
             # The task starts in the next turn of the loop, so all that this turn submits is in its first batch.
             self._work = asyncio.create_task(self._work_off())
         return await answer
+
+    @property
+    def waiting(self) -> int:
+        """How many commands are in the queue."""
+        return len(self._queue)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How large the requests are whose commands are in the queue."""
+        return self._queue_bytes
 
     @property
     def stopping(self) -> bool:
@@ -186,18 +215,39 @@ class Engine:
                 await self._commit(batch[:middle])
                 await self._commit(batch[middle:])
                 return
-            log.error("the store refused a write: %s", error)
-            outcomes = [error]
+            log.error("the store refused a write: %s", error, extra=_about(batch))
+            outcomes = self._failed(batch, error)
         except StoreError as error:
-            log.error("a batch of %d was not stored: %s: %s", len(batch), type(error).__name__, error)
-            outcomes = [error] * len(batch)
+            log.error(
+                "a batch of %d was not stored: %s: %s", len(batch), type(error).__name__, error, extra=_about(batch)
+            )
+            outcomes = self._failed(batch, error)
         except Exception:
-            log.exception("a batch of %d failed in a way that the store does not name", len(batch))
-            outcomes = [OutcomeUnknown("the store failed in an unknown way")] * len(batch)
+            log.exception("a batch of %d failed in a way that the store does not name", len(batch), extra=_about(batch))
+            outcomes = self._failed(batch, OutcomeUnknown("the store failed in an unknown way"))
+        else:
+            self._count(batch, outcomes)
         for waiting, outcome in zip(batch, outcomes, strict=False):
             _answer(waiting.answer, outcome)
         if len(outcomes) < len(batch):
             await self._commit(batch[len(outcomes) :])
+
+    def _count(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+        counters, size = self.counters, len(outcomes)
+        counters.batches += 1
+        counters.commands += size
+        counters.batch_sizes[bisect_left(BATCH_SIZES, size)] += 1
+        for waiting, outcome in zip(batch, outcomes, strict=False):
+            if isinstance(outcome, Applied) and outcome.writes and not waiting.dry_run:
+                counters.updates += 1
+
+    def _failed(self, batch: Sequence[Waiting], error: StoreError) -> list[Outcome]:
+        self.counters.failed[error.code] = self.counters.failed.get(error.code, 0) + 1
+        return [error] * len(batch)
+
+
+def _about(batch: Sequence[Waiting]) -> dict[str, Any]:
+    return about(*(waiting.command.author.request_id for waiting in batch))
 
 
 def fold_batch(batch: Sequence[Waiting], now: int, batch_id: str, rounds_max: int) -> Fold[list[Outcome]]:
@@ -241,13 +291,13 @@ def _apply_all(batch: Sequence[Waiting], view: _View, now: int, *, last_round: b
             if last_round and outcomes:
                 break
             if last_round:
-                log.error("%s alone still asks for keys in the last round", type(waiting.command).__name__)
+                name = type(waiting.command).__name__
+                log.error("%s alone still asks for keys in the last round", name, extra=_about([waiting]))
             else:
                 unread.update(error.keys)
             outcomes.append(CommandBroken())
         except Exception:
-            request_id = waiting.command.author.request_id
-            log.exception("%s broke (request %s)", type(waiting.command).__name__, request_id)
+            log.exception("%s broke", type(waiting.command).__name__, extra=_about([waiting]))
             outcomes.append(CommandBroken())
         else:
             if not waiting.dry_run:

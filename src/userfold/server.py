@@ -24,6 +24,7 @@ from userfold.locks import hold_data
 from userfold.settings import Settings
 from userfold.storage.port import MaintainedStore
 from userfold.storage.sqlite.store import SQLiteStore
+from userfold.sweeps import Sweeper
 
 log = logging.getLogger("userfold.server")
 
@@ -52,12 +53,35 @@ def open_store(settings: Settings) -> MaintainedStore:
     return SQLiteStore(settings.database)
 
 
+def own_address(settings: Settings, address: str) -> str:
+    """How clients reach the server, where nobody said it: at `address`, which it listens at.
+
+    It is not taken from a request, although a proxy tells what its client asked for: one image would have one address
+    for browsers and another for backends that do not pass the proxy.
+    """
+    host, colon, port = address.removeprefix("http://").rpartition(":")
+    everywhere = host in ("0.0.0.0", "[::]")  # noqa: S104 - compared, not listened at
+    reached = f"http://localhost{colon}{port}" if everywhere else address
+    if everywhere or settings.trusted_proxies:
+        log.warning(
+            "USERFOLD_PUBLIC_URL is not set: addresses that are handed out, such as those of images, begin with %s, "
+            "where clients elsewhere find nothing",
+            reached,
+        )
+    return reached
+
+
 async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> None:
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     store = open_store(settings)
     try:
-        app = await build_app(store, public_url=settings.public_url or address)
+        app = await build_app(
+            store,
+            public_url=settings.public_url or own_address(settings, address),
+            trusted_proxies=settings.trusted_proxies,
+            access_log=settings.access_log,
+        )
     except BaseException:
         await store.close()
         raise
@@ -70,7 +94,12 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
         await _warn_about_unknown_key(app, settings)
         gc.collect()
         gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
-        await _Server(app, ready=lambda: _print(say, f"Userfold is ready at {address}")).serve([listener])
+        service = app.service
+        sweeping = asyncio.create_task(Sweeper(service.engine, store, service.directory).run())
+        try:
+            await _Server(app, ready=lambda: _print(say, f"Userfold is ready at {address}")).serve([listener])
+        finally:
+            sweeping.cancel()
     finally:
         await app.close()
         log.info("stopped")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 PRODUCT_ID_LENGTH = 30  # Milana's SDK throws unless it is `prd_` and 26 characters
+
+Network = IPv4Network | IPv6Network
 
 DEFAULT_DATA = "./userfold-data"
 DEFAULT_HOST = "127.0.0.1"
@@ -28,7 +31,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     public_url: str | None = None
+    trusted_proxies: tuple[Network, ...] = ()
     log_format: str = "text"
+    access_log: bool = False
     # For the first project, when it is made.
     secret_key: str | None = None
     publishable_key: str | None = None
@@ -42,6 +47,7 @@ def read_settings(
     database_url: str | None = None,
     host: str | None = None,
     port: int | None = None,
+    access_log: bool = False,
 ) -> Settings:
     """Settings from the environment; what is given here (the command line) wins. Raises `SettingInvalid`."""
     folder = data or Path(environment.get("USERFOLD_DATA") or DEFAULT_DATA)
@@ -51,7 +57,9 @@ def read_settings(
         host=host or DEFAULT_HOST,
         port=DEFAULT_PORT if port is None else port,
         public_url=_public_url(environment.get("USERFOLD_PUBLIC_URL")),
+        trusted_proxies=_networks(environment, "USERFOLD_TRUSTED_PROXIES"),
         log_format=_choice(environment, "USERFOLD_LOG", ("text", "json")),
+        access_log=access_log or _choice(environment, "USERFOLD_ACCESS_LOG", ("false", "true")) == "true",
         secret_key=_prefixed(environment, "USERFOLD_SECRET_KEY", "sk_"),
         publishable_key=_prefixed(environment, "USERFOLD_PUBLISHABLE_KEY", "key_"),
         product_id=_product_id(environment),
@@ -94,6 +102,21 @@ def _public_url(url: str | None) -> str | None:
     if not url.startswith(("http://", "https://")):
         raise SettingInvalid("USERFOLD_PUBLIC_URL must begin with http:// or https://")
     return url.rstrip("/")
+
+
+def _networks(environment: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    return tuple(_network(name, given.strip()) for given in (environment.get(name) or "").split(",") if given.strip())
+
+
+def _network(name: str, given: str) -> Network:
+    try:
+        network = ip_network(given)
+    except ValueError as error:
+        raise SettingInvalid(f"{name} must hold addresses and networks, such as 10.0.0.0/8: {error}") from error
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        # It would never match: an IPv4 client is an IPv4 client however a socket shows it.
+        raise SettingInvalid(f"{name}: write {given} as an IPv4 address or network")
+    return network
 
 
 def _prefixed(environment: Mapping[str, str], name: str, prefix: str) -> str | None:

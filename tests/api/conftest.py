@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api.browser import Browser, in_browser
 from tests.server import InProcess, Keys, in_process, make_project
 from userfold.storage.port import Store
 
@@ -17,6 +18,12 @@ def api(store: Store, runner: asyncio.Runner) -> Iterator[InProcess]:
     with in_process(runner, store) as api:
         vars(api.store)["users"] = store.users  # what is only read passes the watching store by
         yield api
+
+
+@pytest.fixture
+def browser(api: InProcess) -> Browser:
+    """A browser that calls the application of `api` with its publishable key."""
+    return in_browser(api)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from userfold.api.native import routes as native
 from userfold.app import App, clock_ms
 from userfold.core.records import Change, Key, Record
 from userfold.engine import Engine, Limits
+from userfold.logs import formatter
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Records, StoreUnavailable
 
@@ -556,7 +557,7 @@ def test_a_defect_is_a_500_whose_request_the_log_knows_and_whose_text_the_caller
     assert "secret of the house" not in reply.text
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert "find-me" in record.getMessage()
+    assert "(request find-me)" in formatter("text").format(record)
     assert record.exc_info is not None
     assert "retry-after" not in reply.headers
 

@@ -13,7 +13,7 @@ from tests.server import BOUND_S, Server, serving, userfold
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_the_log_of_a_server_that_was_asked_everything_has_no_secret(tmp_path: Path, log_format: str) -> None:
-    with serving(tmp_path / "data", USERFOLD_LOG=log_format) as server:
+    with serving(tmp_path / "data", "--access-log", USERFOLD_LOG=log_format) as server:
         created = userfold("keys", "create", "second", "--data", server.data).stdout.strip()
         secrets = {
             server.secret_key,

@@ -194,6 +194,31 @@ def test_without_a_public_url_addresses_lead_to_the_server_itself(tmp_path: Path
         assert client.get(user["image_url"]).headers["content-type"] == "image/svg+xml"
 
 
+def test_a_server_that_listens_everywhere_hands_out_no_address_that_leads_nowhere(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", "--host", "0.0.0.0") as server, server.client() as client:  # noqa: S104 - the test
+        user = client.post("/clerk/v1/users", json={}).json()
+        assert user["image_url"] == f"http://localhost:{server.port}/images/default.svg"
+        assert "USERFOLD_PUBLIC_URL is not set" in server.log()
+        assert server.url == f"http://0.0.0.0:{server.port}"
+
+
+def test_a_proxy_is_not_asked_for_the_public_url_but_the_operator_is(tmp_path: Path) -> None:
+    trusting = {"USERFOLD_TRUSTED_PROXIES": "127.0.0.1"}
+    headers = {"x-forwarded-host": "evil.example", "x-forwarded-proto": "https", "host": "evil.example"}
+    with serving(tmp_path / "data", **trusting) as server, server.client() as client:
+        user = client.post("/clerk/v1/users", json={}, headers=headers).json()
+        assert user["image_url"] == f"{server.url}/images/default.svg"
+        assert "USERFOLD_PUBLIC_URL is not set" in server.log()
+
+
+def test_a_public_url_that_was_set_is_not_asked_for(tmp_path: Path) -> None:
+    settings = {"USERFOLD_TRUSTED_PROXIES": "127.0.0.1", "USERFOLD_PUBLIC_URL": "https://users.example"}
+    for given in ({}, settings):
+        with serving(tmp_path / "data", **given) as server:
+            pass
+        assert "USERFOLD_PUBLIC_URL" not in server.log()
+
+
 def test_the_database_is_where_its_url_says(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     url = f"sqlite:///{tmp_path}/elsewhere/users.db"
@@ -212,7 +237,7 @@ def test_lines_of_a_json_log_are_objects(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in server.log().splitlines()]
     assert len(lines) > 2
     for line in lines:
-        assert set(line) == {"time", "level", "logger", "message"}
+        assert set(line) - {"request_id"} == {"time", "level", "logger", "message"}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
     assert "the native API has nothing at 'GET /v1/nope\\né'" in [line["message"] for line in lines]
 
@@ -333,6 +358,7 @@ WRONG_SETTINGS: list[tuple[dict[str, str], list[str], str]] = [
     ({"USERFOLD_DATABASE_URL": "postgresql://ada:pa55word@db/users"}, [], "PostgreSQL is not built"),
     ({}, ["--database-url", "mysql://ada:pa55word@db/users"], "must be sqlite:///PATH"),
     ({"USERFOLD_PUBLIC_URL": "users.example"}, [], "USERFOLD_PUBLIC_URL must begin with http"),
+    ({"USERFOLD_TRUSTED_PROXIES": "proxy.example"}, [], "USERFOLD_TRUSTED_PROXIES must hold addresses and networks"),
     ({"USERFOLD_LOG": "xml"}, [], "USERFOLD_LOG must be one of: text, json"),
     ({}, ["--workers", "2"], "--workers must be 1"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ def test_without_any_setting_the_defaults_hold() -> None:
 
 
 def test_an_empty_variable_is_as_good_as_none() -> None:
-    names = ("DATA", "DATABASE_URL", "PUBLIC_URL", "LOG", "SECRET_KEY", "PUBLISHABLE_KEY", "PRODUCT_ID")
+    reaching = ("DATA", "DATABASE_URL", "PUBLIC_URL", "TRUSTED_PROXIES", "LOG", "ACCESS_LOG")
+    names = (*reaching, "SECRET_KEY", "PUBLISHABLE_KEY", "PRODUCT_ID")
     assert read_settings({f"USERFOLD_{name}": "" for name in names}) == DEFAULT
 
 
@@ -47,7 +49,19 @@ def test_a_database_url_has_three_slashes_before_a_relative_path_and_four_before
 TAKEN: list[tuple[str, str, str, Any]] = [
     ("USERFOLD_PUBLIC_URL", "https://a.example/", "public_url", "https://a.example"),
     ("USERFOLD_PUBLIC_URL", "http://a.example/base", "public_url", "http://a.example/base"),
+    ("USERFOLD_TRUSTED_PROXIES", "10.0.0.1", "trusted_proxies", (ip_network("10.0.0.1/32"),)),
+    ("USERFOLD_TRUSTED_PROXIES", "::1", "trusted_proxies", (ip_network("::1/128"),)),
+    (
+        "USERFOLD_TRUSTED_PROXIES",
+        " 10.0.0.0/8,, 2001:db8::/32 ,192.0.2.0/255.255.255.0,",
+        "trusted_proxies",
+        (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"), ip_network("192.0.2.0/24")),
+    ),
+    ("USERFOLD_TRUSTED_PROXIES", "0.0.0.0/0", "trusted_proxies", (ip_network("0.0.0.0/0"),)),
+    ("USERFOLD_TRUSTED_PROXIES", " , ", "trusted_proxies", ()),
     ("USERFOLD_LOG", "json", "log_format", "json"),
+    ("USERFOLD_ACCESS_LOG", "true", "access_log", True),
+    ("USERFOLD_ACCESS_LOG", "false", "access_log", False),
     ("USERFOLD_SECRET_KEY", "sk_" + "a" * 43, "secret_key", "sk_" + "a" * 43),
     ("USERFOLD_PUBLISHABLE_KEY", "key_" + "a" * 32, "publishable_key", "key_" + "a" * 32),
     ("USERFOLD_PRODUCT_ID", "prd_" + "a" * 26, "product_id", "prd_" + "a" * 26),
@@ -67,7 +81,18 @@ REFUSED = [
     ("USERFOLD_DATABASE_URL", "hunter2"),
     ("USERFOLD_PUBLIC_URL", "a.example"),
     ("USERFOLD_PUBLIC_URL", "ftp://a.example"),
+    ("USERFOLD_TRUSTED_PROXIES", "proxy.example"),
+    ("USERFOLD_TRUSTED_PROXIES", "*"),
+    ("USERFOLD_TRUSTED_PROXIES", "10.0.0.1 10.0.0.2"),
+    ("USERFOLD_TRUSTED_PROXIES", "10.0.0.1/8"),
+    ("USERFOLD_TRUSTED_PROXIES", "10.0.0.0/33"),
+    ("USERFOLD_TRUSTED_PROXIES", "10.0.0"),
+    ("USERFOLD_TRUSTED_PROXIES", "10.0.0.1:80"),
+    ("USERFOLD_TRUSTED_PROXIES", "10.0.0.1,nope"),
+    ("USERFOLD_TRUSTED_PROXIES", "::ffff:10.0.0.1"),
+    ("USERFOLD_TRUSTED_PROXIES", "::ffff:10.0.0.0/104"),
     ("USERFOLD_LOG", "JSON"),
+    ("USERFOLD_ACCESS_LOG", "1"),
     ("USERFOLD_SECRET_KEY", "hunter2"),
     ("USERFOLD_SECRET_KEY", "SK_hunter2hunter2hunter2hunter2hunter2hunter2"),
     ("USERFOLD_SECRET_KEY", "sk_hunter2\nhunter2hunter2hunter2hunter2hunter2"),

@@ -116,7 +116,7 @@ PAIRS: dict[str, tuple[Record, Record]] = {
             record={"a": [1.0]},
         ),
     ),
-    "erasure": (Erasure(id="u1", at=1), Erasure(id="u1", at=2)),
+    "erasure": (Erasure(id="u1", project_id=PROJECT, at=1), Erasure(id="u1", project_id=PROJECT, at=2)),
     "secrets": (
         Secrets(id="u1"),
         Secrets(id="u1", password_digest="$argon2id$ü", totp_secret="ab", backup_code_digests=("c", "d"), version=2),

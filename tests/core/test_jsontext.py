@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import json_texts, json_values
 from userfold.core.errors import InputError, JsonDuplicateKey, JsonInvalid, JsonTooDeep
-from userfold.core.jsontext import decode, encode, levels, same_text, size
+from userfold.core.jsontext import decode, encode, levels, same_text, same_value, size, token
 
 
 def nested(levels: int, opening: bytes = b"[", closing: bytes = b"]") -> bytes:
@@ -337,3 +337,96 @@ def test_text_is_a_value_or_a_refusal_and_nothing_else(text: bytes) -> None:
     except InputError:
         return
     assert same_text(value, json.loads(text))
+
+
+# Numbers are equal by value at any depth, booleans are no numbers, and objects have no order.
+SAME_VALUE: list[list[Any]] = [
+    [1, 1.0],
+    [0, -0.0, 0.0],
+    [True],
+    [False],
+    [None],
+    ["1"],
+    ["1.0"],
+    ["true"],
+    ["null"],
+    ["0x2000000000000000"],
+    [(1 << 61) - 1],
+    [1 << 61, 2.0**61],
+    [-(1 << 61), -(2.0**61)],
+    [(1 << 61) + 1],
+    [2 * ((1 << 61) - 1)],
+    [10**400],
+    [1e300, int(1e300)],
+    [0.1],
+    [1.5],
+    [1.05],
+    [5e-324],
+    [[]],
+    [{}],
+    [[1], [1.0]],
+    [[True]],
+    [["1"]],
+    [[1, 2], [1.0, 2]],
+    [[2, 1]],
+    [[[1]], [[1.0]]],
+    [[10**20], [1e20]],
+    [[1 << 61], [2.0**61]],
+    [["e5", 1], ["e5", 1.0]],
+    [{"a": 1, "b": 2}, {"b": 2.0, "a": 1}],
+    [{"a": {"c": [1], "b": 0}}, {"a": {"b": -0.0, "c": [1.0]}}],
+    [{"a": True, "b": 2}],
+    [{"a": 1}],
+    [{"1.0": 1}],
+    [{"1": 1}],
+]
+
+
+def test_values_are_the_same_within_a_row_and_in_no_other() -> None:
+    values = [(row, value) for row, values in enumerate(SAME_VALUE) for value in values]
+    for row, value in values:
+        for other_row, other in values:
+            assert same_value(value, other) == (row == other_row), (value, other)
+            assert (token(value) == token(other)) == (row == other_row), (value, other)
+
+
+whole = st.integers(-(1 << 63), 1 << 63) | st.sampled_from([0, 1, -1, 10, 1 << 61, (1 << 61) - 1, 10**22])
+twins = whole.flatmap(lambda number: st.sampled_from([number, float(number)]))
+close_values = st.recursive(
+    twins | st.booleans() | st.none() | st.sampled_from(["1", "1.0", "e1", ""]) | json_values(1),
+    lambda children: st.lists(children, max_size=2) | st.dictionaries(st.sampled_from("ab"), children, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(close_values, close_values)
+def test_tokens_are_equal_exactly_if_values_are(one: Any, other: Any) -> None:
+    assert (token(one) == token(other)) == same_value(one, other)
+
+
+def spelled_anew(value: Any) -> Any:
+    """The same value as another client might write it."""
+    if isinstance(value, dict):
+        return {name: spelled_anew(part) for name, part in reversed(value.items())}
+    if isinstance(value, list):
+        return [spelled_anew(part) for part in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53:
+        return float(value)
+    return value
+
+
+@given(json_values())
+def test_a_value_that_is_spelled_anew_has_the_same_token(value: Any) -> None:
+    anew = spelled_anew(value)
+    assert same_value(value, anew)
+    assert token(value) == token(anew)
+    assert hash(token(value)) == hash(token(anew))
+
+
+def test_integers_that_python_hashes_alike_have_tokens_that_hash_differently() -> None:
+    alike = [number * ((1 << 61) - 1) + 5 for number in range(1, 1_000)]
+    assert len({hash(number) for number in alike}) == 1
+    for shape in (lambda number: number, lambda number: [number], lambda number: {"a": [number]}):
+        assert len({hash(token(shape(number))) for number in alike}) > 990

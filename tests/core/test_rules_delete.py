@@ -51,7 +51,7 @@ def test_nothing_but_tombstones_is_left_of_a_user() -> None:
     assert records == {
         key: Tombstone(id=key.id, user_id="user_a", at=NOW + 5, source="native", actor="key_1")
         for key in (by_id, by_name)
-    } | {Key("erasure", PROJECT, "user_a"): Erasure(id="user_a", at=NOW + 5)}
+    } | {Key("erasure", PROJECT, "user_a"): Erasure(id="user_a", project_id=PROJECT, at=NOW + 5)}
     assert (applied.user, applied.change, applied.created) == (None, None, False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ from tests.core.driver import (
 )
 from tests.strategies import operation_lists
 from userfold.core.commands import CreateUser, Edit, Operate, UpdateUser, UpsertUser
-from userfold.core.errors import DomainError, FieldInvalid
+from userfold.core.errors import DomainError
 from userfold.core.jsontext import same_text
 from userfold.core.operations import JSON_PATCH, OPERATIONS
 from userfold.core.records import FIELDS
@@ -50,6 +49,17 @@ WRITTEN = sorted(set(FIELDS) - set(SYSTEM))
 
 def ada(document: dict[str, Any] = ADA) -> Database:
     return after(create(document, user_id="user_a"))
+
+
+def begun_by_a_browser() -> Database:
+    records: Database = {}
+    run(UpsertUser(project_id=PROJECT, author=BROWSER, external_id="a", edits=()), records)
+    return records
+
+
+def upsert_by_operations(external_id: str, *operations: dict[str, Any]) -> UpsertUser:
+    edits = (Operate([*operations], tuple(OPERATIONS)),)
+    return UpsertUser(project_id=PROJECT, author=BACKEND, external_id=external_id, edits=edits)
 
 
 def op(name: str, path: str, *value: Any, **more: Any) -> dict[str, Any]:
@@ -252,14 +262,29 @@ def test_operations_can_make_a_user() -> None:
     assert (user.name, user.traits) == ("Ada", {"n": 1})
 
 
-@pytest.mark.xfail(reason="_upsert looks for another external_id in Edits only", strict=True)
-def test_an_upsert_by_operations_cannot_change_the_external_id_that_it_names() -> None:
-    edits = (Operate([op("set", "/external_id", "b")], tuple(OPERATIONS)),)
-    command = UpsertUser(project_id=PROJECT, author=BACKEND, external_id="a", edits=edits)
+@pytest.mark.parametrize("operation", [op("set", "/external_id", "b"), op("unset", "/external_id"), op("unset", "")])
+@pytest.mark.parametrize("records", [{}, ada(), begun_by_a_browser()], ids=["nobody", "a backend's", "a browser's"])
+def test_an_upsert_by_operations_cannot_change_the_external_id_that_it_names(
+    records: Database, operation: dict[str, Any]
+) -> None:
+    refused = refusal(upsert_by_operations("a", op("set", "/name", "Ada"), operation), records)
+    assert (refused.code, refused.path) == ("field_invalid", "/external_id")
+    assert refused.data["reason"] == "it is not the external_id that the request names"
+
+
+def test_an_upsert_by_operations_makes_the_user_that_it_names() -> None:
+    command = upsert_by_operations("a", op("test", "/external_id", "a"), op("increment", "/traits/n"))
+    records: Database = {}
+    made = run(command, records)
+    assert (user_of(made).external_id, user_of(made).traits, made.created) == ("a", {"n": 1}, True)
+    again = run(command, records)
+    assert (user_of(again).external_id, user_of(again).traits, again.created) == ("a", {"n": 2}, False)
+
+
+def test_an_upsert_by_the_users_own_id_leaves_its_external_id_alone() -> None:
     records = ada()
-    with contextlib.suppress(FieldInvalid):
-        run(command, records)
-    assert stored(records, "user_a").external_id == "a"
+    assert user_of(run(upsert_by_operations("user_a", op("set", "/name", "Eve")), records)).external_id == "a"
+    assert refusal(upsert_by_operations("user_a", op("set", "/external_id", "b")), records).path == "/external_id"
 
 
 fields = st.sampled_from([f"/{name}" for name in FIELDS])

@@ -53,6 +53,16 @@ def test_an_external_id_that_names_nobody_makes_a_user(by: Author) -> None:
 
 
 @pytest.mark.parametrize("by", AUTHORS, ids=trust)
+def test_where_no_user_may_be_made_it_updates_those_who_exist_and_refuses_others(by: Author) -> None:
+    records: Database = {}
+    refused = refusal(upsert("a", {"name": "Ada"}, by, may_create=False), records)
+    assert (refused.code, refused.data) == ("user_not_found", {"user_id": "a"})
+    user = user_of(run(upsert("a", {}, by), records))
+    applied = run(upsert("a", {"traits": {"x": 1}}, by, may_create=False), records)
+    assert (user_of(applied).id, user_of(applied).traits, applied.created) == (user.id, {"x": 1}, False)
+
+
+@pytest.mark.parametrize("by", AUTHORS, ids=trust)
 def test_the_second_time_it_updates_that_user(by: Author) -> None:
     records: Database = {}
     first = user_of(run(upsert("a", {"traits": {"x": 1}}, by), records))

@@ -113,6 +113,7 @@ OPERATION_LISTS: list[list[dict[str, Any]]] = [
     [{"op": "set", "path": "/version", "value": 9}],
     [],
 ]
+RENAMING = [{"op": "set", "path": "/external_id", "value": "e1"}]
 operates = st.builds(Operate, st.sampled_from(OPERATION_LISTS), st.just(tuple(OPERATIONS)))
 
 
@@ -175,7 +176,10 @@ LINES += [
 
 new_ids = st.sampled_from([None, None, None, "u1", "u2", "e1"])
 session_ids = st.sampled_from([None, None, None, "#0", "#0", "#1", "#2", "ses_unknown"])
-upserted = weighted((9, edits_of(nameless_documents)), (1, edits_of(documents)))
+upserted_by_operations = st.builds(
+    Operate, st.sampled_from([*OPERATION_LISTS, RENAMING]), st.just(tuple(OPERATIONS))
+).map(lambda operate: (operate,))
+upserted = weighted((8, edits_of(nameless_documents)), (1, edits_of(documents)), (1, upserted_by_operations))
 key_ids = st.sampled_from(["key_0", "key_1", "key_2"])
 sign_in_ids = st.sampled_from(["#0", "#0", "#1", "#2", "#3", "sis_unknown"])
 lifetimes = st.sampled_from([1, 1_000, 86_400_000, 366 * 86_400_000])

@@ -1,10 +1,10 @@
 """What all APIs share: `Request` and `Reply`, the dispatcher made of a route table, the checks before a handler.
 
 The order of checks is the same everywhere, and part of the contract: the path (404), the method (405), the key (401),
-what the key may do (403), whether it is built (501), the size of the body (413); then the handler checks the content
-type (415) and the JSON (400), and leaves everything else to the core. Nothing awaits between the last byte of a body
-and the engine's queue, because vendors' SDKs send updates in parallel and expect them to be applied in the order in
-which they arrive.
+what the key may do (403), whether it is built (501), how often it was done (429), the size of the body (413); then the
+handler checks the content type (415) and the JSON (400), and leaves everything else to the core. Nothing awaits between
+the last byte of a body and the engine's queue, because vendors' SDKs send updates in parallel and expect them to be
+applied in the order in which they arrive.
 """
 
 from __future__ import annotations
@@ -14,24 +14,30 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
 from userfold.core import jsontext
 from userfold.core.applied import Applied
-from userfold.core.commands import Command
-from userfold.core.errors import CommandBroken, DomainError
+from userfold.core.commands import Command, CreateUser, UpsertUser
+from userfold.core.errors import CommandBroken, DomainError, UserNotFound
+from userfold.core.records import ProjectSettings
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
 from userfold.engine import Busy, Engine, Stopping
+from userfold.forwarded import Network, client_address
+from userfold.logs import about
+from userfold.rate_limits import Kind, RateLimits
 from userfold.secrets import Passwords
 from userfold.storage.port import Store, StoreError
 
 log = logging.getLogger("userfold.api")
+access_log = logging.getLogger("userfold.access")
 
 BODY_BYTES_MAX = 1 << 20
 UNKNOWN_PATHS_LOGGED_MAX = 1_000
@@ -64,7 +70,7 @@ class MethodNotAllowed(WireRefusal):
 
 
 class Unauthorized(WireRefusal):
-    """A valid secret key is needed: Authorization: Bearer sk_…"""
+    """A valid {kind} key is needed: {where}"""
 
     code = "unauthorized"
 
@@ -79,6 +85,12 @@ class NotBuilt(WireRefusal):
     """{what} is not built in this version of Userfold."""
 
     code = "not_built"
+
+
+class RateLimited(WireRefusal):
+    """Too many {kind} from this address; there is room again in {wait_s} s."""
+
+    code = "rate_limited"
 
 
 class BodyTooLarge(WireRefusal):
@@ -131,16 +143,24 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     caller: Caller | None
     id: str
+    address: str  # the client's; "" if it has none
+    peer: str | None  # the address that the connection comes from: the client's, or the last proxy's
 
     @property
     def project_id(self) -> str:
         assert self.caller is not None, "the route is open to everybody"
         return self.caller.project.id
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether it counts how often the caller asks: anybody can have a publishable key."""
+        return self.caller is not None and self.caller.key.kind == "publishable"
+
     def author(self, source: str) -> Author:
-        """Who asks, as the history will say it. A secret key is a backend."""
+        """Who asks, as the history will say it. A secret key is a backend, a publishable one a browser."""
         assert self.caller is not None, "the route is open to everybody"
-        return Author(source=source, actor=self.caller.key.id, trust="backend", request_id=self.id)
+        trust: Literal["browser", "backend"] = "browser" if self.is_limited else "backend"
+        return Author(source=source, actor=self.caller.key.id, trust=trust, request_id=self.id)
 
     def header(self, name: bytes) -> str | None:
         """The value of a header, or None. `name` in lower case."""
@@ -188,31 +208,104 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     directory: Directory
     public_url: str
     passwords: Passwords = msgspec.field(default_factory=Passwords)
+    rate_limits: RateLimits = msgspec.field(default_factory=RateLimits)
+    trusted_proxies: tuple[Network, ...] = ()
+    access_log: bool = False
 
     async def run(self, request: Request, command: Command, *, dry_run: bool = False) -> Applied:
         """What `command` came to, once it is durable. Raises a `Refusal`."""
         assert request.caller is not None, "the route is open to everybody"
+        if isinstance(command, (CreateUser, UpsertUser)) and request.is_limited and not dry_run:
+            return await self._run_limited(request, request.caller, command)
         settings = request.caller.project.settings
         return await self.engine.run(command, settings, size=len(request.body), dry_run=dry_run)
+
+    def draw(self, kind: Kind, caller: Caller, address: str) -> int:
+        """0 if the caller may do this now; else after how many seconds. One with a secret key always may."""
+        if caller.key.kind == "secret":
+            return 0
+        wait_s = self.rate_limits.draw(kind, caller.key.id, address, caller.project.settings)
+        if wait_s:
+            self.rate_limits.refused[kind] += 1
+        return wait_s
+
+    async def _run_limited(self, request: Request, caller: Caller, command: CreateUser | UpsertUser) -> Applied:
+        """Run what may make a user. Whether it does is known only afterwards, so a token is taken and may go back."""
+        settings = caller.project.settings
+        wait_s = self.rate_limits.draw("new_users", caller.key.id, request.address, settings)
+        if wait_s:
+            return await self._run_uncreating(request, settings, command, wait_s)
+        created = False
+        try:
+            applied = await self.engine.run(command, settings, size=len(request.body))
+            created = applied.created
+        finally:
+            if not created:
+                self.rate_limits.give_back("new_users", caller.key.id, request.address)
+        return applied
+
+    async def _run_uncreating(
+        self, request: Request, settings: ProjectSettings, command: CreateUser | UpsertUser, wait_s: int
+    ) -> Applied:
+        """Run `command` unless it would make a user: who is known pays nothing for a crowd behind the same address."""
+        if isinstance(command, UpsertUser):
+            known_only = msgspec.structs.replace(command, may_create=False)
+            try:
+                return await self.engine.run(known_only, settings, size=len(request.body))
+            except UserNotFound:
+                if command.if_match is not None:
+                    raise
+        self.rate_limits.refused["new_users"] += 1
+        raise RateLimited(kind="new users", wait_s=wait_s)
 
 
 Handler = Callable[[Service, Request], Awaitable[Reply]]
 
 
+class Callers(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may call an API: by what kind of key, and where its clients send it."""
+
+    kind: Literal["secret", "publishable"]
+    where: str  # for the refusal
+    token: Callable[[Mapping[bytes, bytes]], str]  # of the headers; "" if there is none
+
+
 class Route(msgspec.Struct, frozen=True):
     """One line of a route table. `{name}` in `path` takes one part of a request's path. No handler: not built.
 
-    `reads`: a key that may only read may call it.
+    `reads`: a key that may only read may call it. `draws`: which limit a caller with a publishable key draws from. One
+    that is not to be told of a limit leaves it out, and its handler asks `Service.draw`.
     """
 
     method: str
     path: str
     handler: Handler | None
     reads: bool = False
+    draws: Kind | None = None
+
+
+class Answered:
+    """A route, and how often it was answered with 1xx, 2xx, … 5xx (at the index of the first digit)."""
+
+    __slots__ = ("by_class", "route")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.by_class = [0] * 6
+
+
+class _Seen:
+    """What is known of a request so far, for the log and the metrics, however it ends."""
+
+    __slots__ = ("answered", "caller")
+
+    def __init__(self, answered: Answered) -> None:
+        self.answered = answered
+        self.caller: Caller | None = None
 
 
 class Api:
-    """An ASGI app made of a route table, an error table, and a rule for who may call."""
+    """An ASGI app made of a route table, an error table, and a rule for who may call (None: everybody)."""
 
     def __init__(
         self,
@@ -222,48 +315,72 @@ class Api:
         routes: Sequence[Route],
         error_reply: Callable[[Refusal, str], Reply],
         service: Service,
+        callers: Callers | None,
         check_request: Callable[[Request], None] | None = None,
-        open_to_all: bool = False,
     ) -> None:
-        self._name = name
-        self._prefix = prefix.encode()
+        self.name = name
+        self.prefix = prefix
+        self.refusals: dict[str, int] = {}  # how many, by code
+        self._mount = prefix.encode()
         self._routes = _Node()
         for route in routes:
             self._routes.add(route)
+        # What was asked for in vain: paths that are not there, methods that a path does not take.
+        self._no_route = Answered(Route("", "", None))
         self._error_reply = error_reply
         self._service = service
         self._check_request = check_request
-        self._open_to_all = open_to_all
+        self._callers = callers
         self._unknown_paths: set[str] = set()
         # Ids of requests: unlike any other process's, and counted within this one.
         self._start = secrets.token_hex(6)
         self._requests = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter() if self._service.access_log else 0.0
         headers = dict(scope["headers"])
         request_id = self._request_id(headers)
+        seen = _Seen(self._no_route)
         try:
-            reply = await self._handle(scope, receive, headers, request_id)
+            reply = await self._handle(scope, receive, headers, request_id, seen)
         except (DomainError, StoreError, Busy) as refusal:
-            reply = self._error_reply(refusal, request_id)
+            reply = self._refuse(refusal, request_id)
         except ClientGone:
             return
         except Exception:
-            log.exception("%s %r broke (request %s)", scope["method"], scope["path"], request_id)
-            reply = self._error_reply(CommandBroken(), request_id)
+            log.exception("%s %r broke", scope["method"], scope["path"], extra=about(request_id))
+            reply = self._refuse(CommandBroken(), request_id)
+        seen.answered.by_class[reply.status // 100] += 1
         await send_reply(send, reply, request_id, head=scope["method"] == "HEAD")
+        if self._service.access_log:
+            self._log_access(scope, seen, reply, request_id, time.perf_counter() - started)
 
-    async def _handle(self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], request_id: str) -> Reply:
+    def answered(self) -> Iterator[Answered]:
+        """What was answered since the start, by route; the one without a method is for all that is no route."""
+        yield from self._routes.answered()
+        yield self._no_route
+
+    def path_of(self, route: Route) -> str:
+        """The whole path of a route, or "" for what is no route."""
+        return self.prefix + route.path if route.method else ""
+
+    async def _handle(
+        self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], request_id: str, seen: _Seen
+    ) -> Reply:
         method = scope["method"]
-        methods, params = self._find(scope)
-        route = methods.get("GET" if method == "HEAD" else method)
-        if route is None:
+        methods, params = self._find(scope, request_id)
+        found = methods.get("GET" if method == "HEAD" else method)
+        if found is None:
             raise MethodNotAllowed(allowed=", ".join(sorted(methods)))
-        caller = None if self._open_to_all else await self._authenticate(headers)
+        seen.answered, route = found, found.route
+        caller = seen.caller = None if self._callers is None else await self._authenticate(self._callers, headers)
         if caller is not None and caller.key.read_only and not (route.method == "GET" or route.reads):
             raise KeyReadOnly
         if route.handler is None:
             raise NotBuilt(what=f"{route.method} {route.path}")
+        address, peer = self._addresses(scope)
+        if route.draws is not None and caller is not None:
+            self._draw(route.draws, caller, address)
         request = Request(
             method=method,
             path=scope["raw_path"].decode("latin-1"),
@@ -272,11 +389,46 @@ class Api:
             headers=headers,
             caller=caller,
             id=request_id,
+            address=address,
+            peer=peer,
             body=await self._body(receive, headers),
         )
         if self._check_request is not None:
             self._check_request(request)
         return await route.handler(self._service, request)
+
+    def _refuse(self, refusal: Refusal, request_id: str) -> Reply:
+        self.refusals[refusal.code] = self.refusals.get(refusal.code, 0) + 1
+        return self._error_reply(refusal, request_id)
+
+    def _draw(self, kind: Kind, caller: Caller, address: str) -> None:
+        """Raises `RateLimited`. Before the body is read: what is refused anyway need not be taken in."""
+        wait_s = self._service.draw(kind, caller, address)
+        if wait_s:
+            raise RateLimited(kind=kind.replace("_", " "), wait_s=wait_s)
+
+    def _addresses(self, scope: Scope) -> tuple[str, str | None]:
+        """The client's address, and that of the connection's other end."""
+        client = scope.get("client")
+        peer: str | None = client[0] if client else None
+        trusted = self._service.trusted_proxies
+        if not trusted:
+            return peer or "", peer
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return client_address(peer, lines, trusted), peer
+
+    def _log_access(self, scope: Scope, seen: _Seen, reply: Reply, request_id: str, seconds: float) -> None:
+        """One line for one request. The path is the route's: a path as it was sent names people."""
+        fields = {
+            "method": scope["method"],
+            "route": self.path_of(seen.answered.route) or None,
+            "status": reply.status,
+            "duration_ms": round(seconds * 1000, 3),
+            "bytes": len(reply.body),
+            "address": self._addresses(scope)[0] or None,
+            "key": None if seen.caller is None else seen.caller.key.id,
+        }
+        access_log.info("answered", extra=about(request_id, **fields))
 
     async def _body(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
         try:
@@ -285,20 +437,20 @@ class Api:
             # The server stops and has waited long enough for the rest. Nothing was asked of the engine yet.
             raise Stopping from None
 
-    def _find(self, scope: Scope) -> tuple[dict[str, Route], dict[str, str]]:
-        mount, path = scope["raw_path"][: len(self._prefix)], scope["raw_path"][len(self._prefix) :]
-        found = self._routes.find(path.split(b"/")[1:]) if mount == self._prefix and path[:1] == b"/" else None
+    def _find(self, scope: Scope, request_id: str) -> tuple[dict[str, Answered], dict[str, str]]:
+        mount, path = scope["raw_path"][: len(self._mount)], scope["raw_path"][len(self._mount) :]
+        found = self._routes.find(path.split(b"/")[1:]) if mount == self._mount and path[:1] == b"/" else None
         if found is None:
-            self._log_unknown(scope)
+            self._log_unknown(scope, request_id)
             raise PathUnknown
         return found
 
-    def _log_unknown(self, scope: Scope) -> None:
+    def _log_unknown(self, scope: Scope, request_id: str) -> None:
         """Say once what a client asks for that is not there: it shows what a vendor's SDK wants next."""
         path = f"{scope['method']} {scope['path']}"[:200]
         if path not in self._unknown_paths and len(self._unknown_paths) < UNKNOWN_PATHS_LOGGED_MAX:
             self._unknown_paths.add(path)
-            log.info("the %s API has nothing at %r", self._name, path)
+            log.info("the %s API has nothing at %r", self.name, path, extra=about(request_id))
 
     def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
         """The id that a proxy or a client gave, if it can stand in a log line as it is, else a new one."""
@@ -307,13 +459,27 @@ class Api:
             return given
         return f"req_{self._start}{next(self._requests):012x}"
 
-    async def _authenticate(self, headers: Mapping[bytes, bytes]) -> Caller:
-        scheme, _, token = (header(headers, b"authorization") or "").partition(" ")
-        caller = await self._service.directory.caller(token.strip()) if scheme.lower() == "bearer" else None
-        # Missing, wrong, revoked and publishable keys are one answer: which it is helps only who has none.
-        if caller is None or caller.key.kind != "secret":
-            raise Unauthorized
-        return caller
+    async def _authenticate(self, callers: Callers, headers: Mapping[bytes, bytes]) -> Caller:
+        return await authenticate(self._service.directory, callers, headers)
+
+
+async def authenticate(directory: Directory, callers: Callers, headers: Mapping[bytes, bytes]) -> Caller:
+    """Whose key is in these headers. Raises `Unauthorized`."""
+    caller = await directory.caller(callers.token(headers))
+    # Missing, wrong and revoked keys and those of the other kind are one answer: which it is helps only who has none.
+    if caller is None or caller.key.kind != callers.kind:
+        raise Unauthorized(kind=callers.kind, where=callers.where)
+    return caller
+
+
+def bearer_token(headers: Mapping[bytes, bytes]) -> str:
+    """The token of `Authorization: Bearer` (RFC 6750), or "" if there is none."""
+    scheme, _, token = (header(headers, b"authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+SECRET_KEYS = Callers(kind="secret", where="Authorization: Bearer sk_…", token=bearer_token)
+PUBLISHABLE_KEYS = Callers(kind="publishable", where="Authorization: Bearer key_…", token=bearer_token)
 
 
 class _Node:
@@ -322,7 +488,7 @@ class _Node:
     def __init__(self) -> None:
         self.literals: dict[bytes, _Node] = {}
         self.param: _Node | None = None
-        self.methods: dict[str, Route] = {}
+        self.methods: dict[str, Answered] = {}
         self.names: tuple[str, ...] = ()
 
     def add(self, route: Route) -> None:
@@ -336,10 +502,15 @@ class _Node:
                 node = node.literals.setdefault(part.encode(), _Node())
         assert route.method not in node.methods, f"{route.method} {route.path} stands in the table twice"
         assert node.names in ((), tuple(names)), f"{route.path} gives its parts other names than its neighbours"
-        node.methods[route.method] = route
+        node.methods[route.method] = Answered(route)
         node.names = tuple(names)
 
-    def find(self, parts: Sequence[bytes]) -> tuple[dict[str, Route], dict[str, str]] | None:
+    def answered(self) -> Iterator[Answered]:
+        yield from self.methods.values()
+        for below in (*self.literals.values(), *([self.param] if self.param else [])):
+            yield from below.answered()
+
+    def find(self, parts: Sequence[bytes]) -> tuple[dict[str, Answered], dict[str, str]] | None:
         """The routes of a path by method, and its params. A literal part is preferred to a named one."""
         node, values = self, []
         for part in parts:
@@ -414,11 +585,14 @@ def header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
 
 
 def refusal_headers(refusal: Refusal, status: int) -> Headers:
-    """What HTTP asks for beside a refusal, whatever the API says in its body (RFC 9110, 15.5.2, 15.5.6, 10.2.3)."""
+    """What HTTP asks for beside a refusal, whatever the API says in its body (RFC 9110, 15.5.2, 15.5.6, 10.2.3;
+    RFC 6585, 4)."""
     if isinstance(refusal, MethodNotAllowed):
         return ((b"allow", refusal.data["allowed"].encode()),)
     if isinstance(refusal, Unauthorized):
         return ((b"www-authenticate", b"Bearer"),)
+    if isinstance(refusal, RateLimited):
+        return ((b"retry-after", b"%d" % refusal.data["wait_s"]),)
     return ((b"retry-after", RETRY_AFTER_S),) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()
 
 

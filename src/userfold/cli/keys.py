@@ -42,10 +42,19 @@ def list_keys(
         print_json([_shown(key) for key in keys])
         return
     rows = [
-        (key.id, key.project_id, key.kind, _rights(key), key.name, date(key.created_at), date(key.revoked_at))
+        (
+            key.id,
+            key.project_id,
+            key.kind,
+            _rights(key),
+            key.name,
+            date(key.created_at),
+            date(key.last_used_at),
+            date(key.revoked_at),
+        )
         for key in keys
     ]
-    print_table(("id", "project", "kind", "rights", "name", "made", "revoked"), rows)
+    print_table(("id", "project", "kind", "rights", "name", "made", "last used", "revoked"), rows)
 
 
 @keys_cli.command("create")

@@ -23,6 +23,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = DEFAULT_HOST,
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
     workers: Annotated[int, typer.Option(help="Processes; SQLite has one writer, so 1.", min=1)] = 1,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="Log a line for every request. [USERFOLD_ACCESS_LOG]")
+    ] = False,
 ) -> None:
     """Start the server. What is missing is made: the folder, the database, the first project and its keys.
 
@@ -32,7 +35,7 @@ def serve(
     Exits:    0 stopped by SIGTERM or Ctrl-C with everything answered; 1 it could not start; 2 wrong use or setting;
               3 another server has the data.
     """
-    settings = read_settings_or_fail(data=data, database_url=database_url, host=host, port=port)
+    settings = read_settings_or_fail(data=data, database_url=database_url, host=host, port=port, access_log=access_log)
     if workers > 1:
         fail("SQLite has one writing process, so --workers must be 1", EXIT_USAGE)
     set_up_logging(settings.log_format)

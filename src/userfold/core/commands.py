@@ -101,6 +101,7 @@ class UpsertUser(Command, frozen=True, kw_only=True):
     edits: Edits
     session_id: str | None = None
     if_match: IfMatch = None
+    may_create: bool = True  # else an unknown external_id is refused
 
 
 class DeleteUser(Command, frozen=True, kw_only=True):
@@ -165,6 +166,12 @@ class CreateKey(Command, frozen=True, kw_only=True):
     """Add a key to a project."""
 
     key: ApiKey
+
+
+class NoteKeyUse(Command, frozen=True, kw_only=True):
+    """Remember that a key has been in use until now, to the minute."""
+
+    key_id: str
 
 
 class RevokeKey(Command, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ The normal form is what every store keeps: UTF-8, no blanks, keys in the order t
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Hashable
 from typing import Any, NoReturn
 
 import msgspec
@@ -19,6 +21,12 @@ TEXT_LEVELS_MAX = 100
 encode = msgspec.json.Encoder().encode
 # One text for equal data, whatever the order of the keys: `same_text` of two large values, at a fraction of its price.
 encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+# Smaller numbers hash to (nearly) as many different hashes (`sys.hash_info.modulus`).
+_HASH_MODULUS = (1 << 61) - 1
+# A decimal that is a whole number has one or `.0`: 1.0, 1e300. What looks like it in a string does no harm.
+_EXPONENT = re.compile(rb"e[-+]?\d")
 
 
 def decode(text: bytes) -> Any:
@@ -78,6 +86,31 @@ def same_value(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_value, one, other))
     return bool(one == other)
+
+
+def token(value: Any) -> Hashable:
+    """Something hashable: the tokens of two values are equal exactly if the values are, as `same_value` sees it.
+
+    Python hashes integers by their remainder, so whoever sends them could make thousands that share one hash. All but
+    small ones are therefore hashed as text, whose hashes are different in every process.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    kind = type(value)  # a boolean's is another
+    if kind is int or kind is float:
+        return value if -_HASH_MODULUS < value < _HASH_MODULUS else hex(int(value)).encode()
+    text = _encode_sorted(value)
+    if b".0" in text or _EXPONENT.search(text):
+        text = _encode_sorted(_WHOLE_AS_INTEGERS.decode(text.decode()))
+    return text
+
+
+def _integer_if_whole(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+_WHOLE_AS_INTEGERS = json.JSONDecoder(parse_float=_integer_if_whole)
 
 
 def _keys_in_value(value: Any, levels_left: int) -> int:

@@ -6,16 +6,21 @@
 Ours never fail because something is absent: `set` makes the objects on the way, `unset` of nothing is nothing,
 `increment` counts from 0, a list that is not there is empty. All or nothing: one that fails refuses them all.
 
-Pure functions: a document is copied along the path that changes and shared everywhere else.
+Pure functions: a document is copied along the path that changes and shared everywhere else. A request holds up the
+whole process, so everything that walks or copies more than its own operation is paid from a budget: for editors, no
+loop over what is *stored* without a `spend` before it.
 """
 
 from __future__ import annotations
 
 import decimal
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final
 
+import msgspec
+
+from userfold.core.diff import escape
 from userfold.core.errors import (
     NumberInvalid,
     OperationInvalid,
@@ -23,21 +28,45 @@ from userfold.core.errors import (
     PathNotFound,
     TestFailed,
 )
-from userfold.core.jsontext import TEXT_LEVELS_MAX, levels, same_value, size
+from userfold.core.jsontext import TEXT_LEVELS_MAX, same_value, size, token
 from userfold.core.merge import merge_patch
 
-# `copy` can double a document with thirty bytes; this bounds what all copies of one request may add.
-COPIED_BYTES_MAX = 1 << 20
+OPERATIONS_MAX = 1_000
 # No bag is nested deeper, so a longer pointer can only fail later and at a higher price.
 POINTER_PARTS_MAX = 64
-OPERATIONS_MAX = 1_000
-DIGITS_MAX = 4_300
+# `copy` can double a document with thirty bytes; this bounds what all copies of one request may add.
+COPIED_BYTES_MAX = 1 << 20
+# What all operations of one request may cost, in list items copied: a fifth of a second. A list that fills its bag has
+# 32,768 items, so a thousand changes of the largest bag there can be are allowed; what is larger is so on the way only.
+WORK_MAX = 1 << 25
+# What else costs how many times as much as copying an item of a list; measured.
+ENTRY_COST = 3  # copying an entry of an object
+LOOK_COST = 10  # looking at a value
+TOKEN_COST = 30  # making it hashable
+TEXT_COST, TEXT_BYTE_COST = 200, 10  # making its text for that, and each byte of that text
+
+# What can be read again: 4,300 characters, of which the sign is one.
+INTEGER_MAX = 10**4_300 - 1
+INTEGER_MIN = -(10**4_299 - 1)
 
 _ABSENT: Final = object()
 _DECIMALS = decimal.Context(prec=5_000, Emax=10_000, Emin=-10_000)
 
 Pointer = tuple[str, ...]
 Change = Callable[[Any], Any]
+
+
+class _Budget(msgspec.Struct):
+    """What the operations of one request may still cost, and where in their list we are."""
+
+    place: str = ""
+    work: int = WORK_MAX
+    copied_bytes: int = COPIED_BYTES_MAX
+
+    def spend(self, work: int) -> None:
+        self.work -= work
+        if self.work < 0:
+            raise OperationInvalid(path=self.place, reason="the operations up to it are too much work for one request")
 
 
 def operate(document: Any, operations: Any, allowed: Sequence[str]) -> Any:
@@ -47,135 +76,154 @@ def operate(document: Any, operations: Any, allowed: Sequence[str]) -> Any:
     """
     if not isinstance(operations, list) or len(operations) > OPERATIONS_MAX:
         raise OperationInvalid(path="", reason=f"a list of up to {OPERATIONS_MAX} operations is needed")
-    copied = 0
+    budget = _Budget()
     for index, operation in enumerate(operations):
-        place = f"/{index}"
+        budget.place = f"/{index}"
         if not isinstance(operation, dict):
-            raise OperationInvalid(path=place, reason="an object is needed")
+            raise OperationInvalid(path=budget.place, reason="an object is needed")
         name = operation.get("op")
         if not isinstance(name, str) or name not in allowed:
-            raise OperationUnknown(path=f"{place}/op", known=", ".join(allowed))
-        if name == "copy":
-            copied += size(_get(document, _pointer(operation, "from", place)))
-            if copied > COPIED_BYTES_MAX:
-                raise OperationInvalid(path=place, reason=f"all copies may add up to {COPIED_BYTES_MAX} bytes")
-        document = OPERATIONS[name](document, operation, place)
-        if name in ("copy", "move") and levels(document) > TEXT_LEVELS_MAX:
-            raise OperationInvalid(path=place, reason=f"the user would nest more than {TEXT_LEVELS_MAX} levels deep")
+            raise OperationUnknown(path=f"{budget.place}/op", known=", ".join(allowed))
+        _refuse_unknown_members(name, operation, budget.place)
+        document = OPERATIONS[name](document, operation, budget)
     return document
 
 
-def _add(document: Any, operation: dict[str, Any], place: str) -> Any:
-    return _put(document, _pointer(operation, "path", place), _member(operation, "value", place))
+def _add(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    value = _member(operation, "value", budget.place)
+    return _put(document, _pointer(operation, "path", budget.place), value, budget)
 
 
-def _remove(document: Any, operation: dict[str, Any], place: str) -> Any:
-    return _take_out(document, _pointer(operation, "path", place))
+def _remove(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    return _take_out(document, _pointer(operation, "path", budget.place), budget)
 
 
-def _replace(document: Any, operation: dict[str, Any], place: str) -> Any:
-    value = _member(operation, "value", place)
-    pointer = _pointer(operation, "path", place)
+def _replace(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    value = _member(operation, "value", budget.place)
+    pointer = _pointer(operation, "path", budget.place)
     _get(document, pointer)
-    return _change(document, pointer, lambda _: value)
+    return _change(document, pointer, lambda _: value, budget)
 
 
-def _move(document: Any, operation: dict[str, Any], place: str) -> Any:
-    source, target = _pointer(operation, "from", place), _pointer(operation, "path", place)
+def _move(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    source, target = _pointer(operation, "from", budget.place), _pointer(operation, "path", budget.place)
     value = _get(document, source)
     if target[: len(source)] == source:
         if target == source:
             return document
-        raise OperationInvalid(path=place, reason="a value cannot be moved into itself")
-    return _put(_take_out(document, source), target, value)
+        raise OperationInvalid(path=budget.place, reason="a value cannot be moved into itself")
+    if len(target) > len(source):
+        _refuse_too_deep(target, value, budget)
+    return _put(_take_out(document, source, budget), target, value, budget)
 
 
-def _copy(document: Any, operation: dict[str, Any], place: str) -> Any:
-    value = _get(document, _pointer(operation, "from", place))
-    return _put(document, _pointer(operation, "path", place), value)
+def _copy(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    source, target = _pointer(operation, "from", budget.place), _pointer(operation, "path", budget.place)
+    value = _get(document, source)
+    budget.copied_bytes -= size(value)
+    if budget.copied_bytes < 0:
+        raise OperationInvalid(path=budget.place, reason=f"all copies may add up to {COPIED_BYTES_MAX} bytes")
+    _refuse_too_deep(target, value, budget)
+    return _put(document, target, value, budget)
 
 
-def _test(document: Any, operation: dict[str, Any], place: str) -> Any:
-    expected = _member(operation, "value", place)
-    pointer = _pointer(operation, "path", place)
-    current = _get(document, pointer)
+def _test(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    expected = _member(operation, "value", budget.place)
+    current = _get(document, _pointer(operation, "path", budget.place))
+    # Costs no more than reading `expected` did: sizes are compared first.
     if not same_value(current, expected):
         raise TestFailed(path=operation["path"], current=current)
     return document
 
 
-def _set(document: Any, operation: dict[str, Any], place: str) -> Any:
-    value = _member(operation, "value", place)
-    return _change(document, _pointer(operation, "path", place), lambda _: value, make_parents=True)
+def _set(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    value = _member(operation, "value", budget.place)
+    return _change_own(document, operation, lambda _: value, budget)
 
 
-def _unset(document: Any, operation: dict[str, Any], place: str) -> Any:
-    pointer = _pointer(operation, "path", place)
+def _unset(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    pointer = _pointer(operation, "path", budget.place)
     try:
-        return _take_out(document, pointer)
+        return _take_out(document, pointer, budget)
     except PathNotFound:
         return document
 
 
-def _set_once(document: Any, operation: dict[str, Any], place: str) -> Any:
-    value = _member(operation, "value", place)
-    pointer = _pointer(operation, "path", place)
-    # A field of a user that has no value is null, and counts as not set.
-    return _change(document, pointer, lambda old: value if old in (_ABSENT, None) else old, make_parents=True)
+def _set_once(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    value = _member(operation, "value", budget.place)
+    return _change_own(document, operation, lambda old: _or(old, value), budget)
 
 
-def _merge(document: Any, operation: dict[str, Any], place: str) -> Any:
-    patch = _member(operation, "value", place)
-    pointer = _pointer(operation, "path", place)
-    return _change(document, pointer, lambda old: merge_patch(_or(old, {}), patch), make_parents=True)
-
-
-def _increment(document: Any, operation: dict[str, Any], place: str) -> Any:
-    by = _number(operation.get("by", 1), f"{place}/by")
-    path = operation.get("path", "")
-    pointer = _pointer(operation, "path", place)
-    return _change(document, pointer, lambda old: _sum(_number(_or(old, 0), path), by, path), make_parents=True)
-
-
-def _min(document: Any, operation: dict[str, Any], place: str) -> Any:
-    return _extreme(document, operation, place, min)
-
-
-def _max(document: Any, operation: dict[str, Any], place: str) -> Any:
-    return _extreme(document, operation, place, max)
-
-
-def _extreme(document: Any, operation: dict[str, Any], place: str, choose: Callable[[Any, Any], Any]) -> Any:
-    value = _number(_member(operation, "value", place), f"{place}/value")
-    path = operation.get("path", "")
+def _merge(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    patch = _member(operation, "value", budget.place)
 
     def change(old: Any) -> Any:
-        # The stored one first: equal numbers keep the text that is stored.
-        return choose(_number(_or(old, value), path), value)
+        _spend_on_merge(old, patch, budget)
+        return merge_patch(_or(old, {}), patch)
 
-    return _change(document, _pointer(operation, "path", place), change, make_parents=True)
-
-
-def _append(document: Any, operation: dict[str, Any], place: str) -> Any:
-    return _change_list(document, operation, place, lambda old, given: [*old, *given])
+    return _change_own(document, operation, change, budget)
 
 
-def _union(document: Any, operation: dict[str, Any], place: str) -> Any:
-    def change(old: list[Any], given: list[Any]) -> list[Any]:
-        joined = list(old)
-        for value in given:
-            if not _holds(joined, value):
+def _increment(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    by = _number(operation.get("by", 1), f"{budget.place}/by")
+    path = operation.get("path", "")
+    return _change_own(document, operation, lambda old: _sum(_number(_or(old, 0), path), by, path), budget)
+
+
+def _min(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    return _extreme(document, operation, budget, min)
+
+
+def _max(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    return _extreme(document, operation, budget, max)
+
+
+def _extreme(document: Any, operation: dict[str, Any], budget: _Budget, choose: Callable[[Any, Any], Any]) -> Any:
+    value = _number(_member(operation, "value", budget.place), f"{budget.place}/value")
+    path = operation.get("path", "")
+    # The stored one first: equal numbers keep the text that is stored.
+    return _change_own(document, operation, lambda old: choose(_number(_or(old, value), path), value), budget)
+
+
+def _append(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    given = _given(operation, budget.place)
+
+    def change(old: Any) -> Any:
+        return [*_copied(_list(old, operation, budget), budget), *given]
+
+    return _change_own(document, operation, change, budget)
+
+
+def _union(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    given = _given(operation, budget.place)
+
+    def change(old: Any) -> Any:
+        joined = _copied(_list(old, operation, budget), budget)
+        seen = set(_tokens(joined, budget))
+        for value, its_token in zip(given, _tokens(given, budget), strict=True):
+            if its_token not in seen:
+                seen.add(its_token)
                 joined.append(value)
         return joined
 
-    return _change_list(document, operation, place, change)
+    return _change_own(document, operation, change, budget)
 
 
-def _pull(document: Any, operation: dict[str, Any], place: str) -> Any:
-    return _change_list(document, operation, place, lambda old, given: [v for v in old if not _holds(given, v)])
+def _pull(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
+    given = _given(operation, budget.place)
+
+    def change(old: Any) -> Any:
+        stored = _list(old, operation, budget)
+        if not stored:
+            return old  # there is nothing to take out of it, nor a reason to make it
+        pulled = set(_tokens(given, budget))
+        tokens = _tokens(stored, budget)
+        return [value for value, its_token in zip(stored, tokens, strict=True) if its_token not in pulled]
+
+    return _change_own(document, operation, change, budget)
 
 
-OPERATIONS: dict[str, Callable[[Any, dict[str, Any], str], Any]] = {
+OPERATIONS: dict[str, Callable[[Any, dict[str, Any], _Budget], Any]] = {
     "add": _add,
     "remove": _remove,
     "replace": _replace,
@@ -194,24 +242,57 @@ OPERATIONS: dict[str, Callable[[Any, dict[str, Any], str], Any]] = {
     "pull": _pull,
 }
 JSON_PATCH = ("add", "remove", "replace", "move", "copy", "test")
+# Ours refuse a member that they do not know: `amount` for `by` would count by 1. RFC 6902 (4) has its six ignore them.
+_OWN_MEMBERS: dict[str, tuple[str, ...]] = {
+    "set": ("path", "value"),
+    "unset": ("path",),
+    "set_once": ("path", "value"),
+    "merge": ("path", "value"),
+    "increment": ("path", "by"),
+    "min": ("path", "value"),
+    "max": ("path", "value"),
+    "append": ("path", "value", "values"),
+    "union": ("path", "value", "values"),
+    "pull": ("path", "value", "values"),
+}
 
 
-def _change_list(
-    document: Any, operation: dict[str, Any], place: str, change: Callable[[list[Any], list[Any]], list[Any]]
-) -> Any:
+def _refuse_unknown_members(name: str, operation: dict[str, Any], place: str) -> None:
+    known = _OWN_MEMBERS.get(name)
+    if known is None:
+        return
+    for member in operation:
+        if member != "op" and member not in known:
+            path = f"{place}/{escape(member[:255])}"
+            raise OperationInvalid(path=path, reason=f"the members of {name} are {', '.join(known)}")
+
+
+def _given(operation: dict[str, Any], place: str) -> list[Any]:
+    """The values that `append`, `union` and `pull` are about."""
     if ("value" in operation) == ("values" in operation):
         raise OperationInvalid(path=place, reason="either value or values is needed")
     given = [operation["value"]] if "value" in operation else operation["values"]
     if not isinstance(given, list):
         raise OperationInvalid(path=f"{place}/values", reason="a list is needed")
+    return given
 
-    def change_value(old: Any) -> Any:
-        stored = _or(old, [])
-        if not isinstance(stored, list):
-            raise OperationInvalid(path=place, reason=f"there is no list at {operation['path']}")
-        return change(stored, given)
 
-    return _change(document, _pointer(operation, "path", place), change_value, make_parents=True)
+def _list(old: Any, operation: dict[str, Any], budget: _Budget) -> list[Any]:
+    stored = _or(old, [])
+    if not isinstance(stored, list):
+        raise OperationInvalid(path=budget.place, reason=f"there is no list at {operation['path']}")
+    return stored
+
+
+def _tokens(values: list[Any], budget: _Budget) -> list[Hashable]:
+    budget.spend(len(values) * TOKEN_COST)
+    tokens: list[Hashable] = []
+    for value in values:
+        its_token = value if type(value) is str else token(value)
+        if type(its_token) is bytes:
+            budget.spend(TEXT_COST + len(its_token) * TEXT_BYTE_COST)
+        tokens.append(its_token)
+    return tokens
 
 
 def _pointer(operation: dict[str, Any], member: str, place: str) -> Pointer:
@@ -251,31 +332,41 @@ def _child(value: Any, part: str, at: Pointer) -> Any:
     raise PathNotFound(path=_text(at))
 
 
-def _change(value: Any, pointer: Pointer, change: Change, *, make_parents: bool = False, at: int = 0) -> Any:
-    """`value` with what is at `pointer` changed; what `change` is given may be `_ABSENT`."""
+def _change_own(document: Any, operation: dict[str, Any], change: Change, budget: _Budget) -> Any:
+    """How ours change what is at their path: the objects on the way are made, and null is as good as absent."""
+    return _change(document, _pointer(operation, "path", budget.place), change, budget, make_parents=True)
+
+
+def _change(
+    value: Any, pointer: Pointer, change: Change, budget: _Budget, *, make_parents: bool = False, at: int = 0
+) -> Any:
+    """`value` with what is at `pointer` changed; what `change` is given may be `_ABSENT`, and if it gives that back,
+    nothing is made on the way.
+    """
     if at == len(pointer):
         return change(value)
     part = pointer[at]
-    child = _child(value, part, pointer[: at + 1])
+    child = found = _child(value, part, pointer[: at + 1])
     last = at + 1 == len(pointer)
-    if child is _ABSENT:
-        if isinstance(value, list) or not (last or make_parents):
-            raise PathNotFound(path=_text(pointer[: at + 1]))
-        child = _ABSENT if last else {}
-    elif child is None and make_parents and not last:
+    if child is _ABSENT and (isinstance(value, list) or not (last or make_parents)):
+        raise PathNotFound(path=_text(pointer[: at + 1]))
+    if make_parents and not last and (child is _ABSENT or child is None):
         child = {}
-    changed = _change(child, pointer, change, make_parents=make_parents, at=at + 1)
-    return _with(value, part, changed)
+    changed = _change(child, pointer, change, budget, make_parents=make_parents, at=at + 1)
+    if changed is child or changed is found:
+        return value
+    copied = _copied(value, budget)
+    copied[part if isinstance(copied, dict) else int(part)] = changed
+    return copied
 
 
-def _with(value: Any, part: str, child: Any) -> Any:
-    if isinstance(value, dict):
-        return {**value, part: child}
-    index = int(part)
-    return [*value[:index], child, *value[index + 1 :]]
+def _copied(value: Any, budget: _Budget) -> Any:
+    """A shallow copy of an object or a list."""
+    budget.spend(len(value) * (ENTRY_COST if isinstance(value, dict) else 1))
+    return value.copy()
 
 
-def _put(document: Any, pointer: Pointer, value: Any) -> Any:
+def _put(document: Any, pointer: Pointer, value: Any, budget: _Budget) -> Any:
     """RFC 6902 `add`: sets a member, inserts an item."""
     if not pointer:
         return value
@@ -283,30 +374,56 @@ def _put(document: Any, pointer: Pointer, value: Any) -> Any:
 
     def insert(parent: Any) -> Any:
         if isinstance(parent, dict):
-            return {**parent, part: value}
+            copied = _copied(parent, budget)
+            copied[part] = value
+            return copied
         if not isinstance(parent, list):
             raise PathNotFound(path=_text(pointer))
         index = len(parent) if part == "-" else _index(part, pointer)
         if index > len(parent):
             raise PathNotFound(path=_text(pointer))
-        return [*parent[:index], value, *parent[index:]]
+        copied = _copied(parent, budget)
+        copied.insert(index, value)
+        return copied
 
     _get(document, pointer[:-1])
-    return _change(document, pointer[:-1], insert)
+    return _change(document, pointer[:-1], insert, budget)
 
 
-def _take_out(document: Any, pointer: Pointer) -> Any:
+def _take_out(document: Any, pointer: Pointer, budget: _Budget) -> Any:
     _get(document, pointer)
     if not pointer:
         return {}  # a document is an object: taking all of it out leaves an empty one
 
     def remove(parent: Any) -> Any:
-        if isinstance(parent, dict):
-            return {name: value for name, value in parent.items() if name != pointer[-1]}
-        index = int(pointer[-1])
-        return [*parent[:index], *parent[index + 1 :]]
+        copied = _copied(parent, budget)
+        del copied[pointer[-1] if isinstance(copied, dict) else int(pointer[-1])]
+        return copied
 
-    return _change(document, pointer[:-1], remove)
+    return _change(document, pointer[:-1], remove, budget)
+
+
+def _refuse_too_deep(target: Pointer, value: Any, budget: _Budget) -> None:
+    """Only `move` and `copy` can nest deeper and deeper: the text of all the others had to be read."""
+    if len(target) + _levels(value, budget) > TEXT_LEVELS_MAX:
+        reason = f"the user would nest more than {TEXT_LEVELS_MAX} levels deep"
+        raise OperationInvalid(path=budget.place, reason=reason)
+
+
+def _levels(value: Any, budget: _Budget) -> int:
+    """As `jsontext.levels`, paid for."""
+    if type(value) is not dict and type(value) is not list:
+        return 0
+    budget.spend((10 + len(value)) * LOOK_COST)
+    parts = value.values() if type(value) is dict else value
+    return 1 + max([_levels(part, budget) for part in parts if type(part) is dict or type(part) is list], default=0)
+
+
+def _spend_on_merge(target: Any, patch: Any, budget: _Budget) -> None:
+    if isinstance(target, dict) and isinstance(patch, dict):
+        budget.spend(len(target) * ENTRY_COST)
+        for name, value in patch.items():
+            _spend_on_merge(target.get(name), value, budget)
 
 
 def _index(part: str, at: Pointer) -> int:
@@ -317,16 +434,12 @@ def _index(part: str, at: Pointer) -> int:
 
 
 def _text(pointer: Pointer) -> str:
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in pointer)
+    return "".join("/" + escape(part) for part in pointer)
 
 
 def _or(value: Any, default: Any) -> Any:
     """`value`, or `default` where there is none. A field of a user that has no value is null."""
     return default if value is _ABSENT or value is None else value
-
-
-def _holds(values: Sequence[Any], value: Any) -> bool:
-    return any(same_value(value, other) for other in values)
 
 
 def _number(value: Any, path: str) -> int | float:
@@ -339,8 +452,8 @@ def _sum(one: int | float, other: int | float, path: str) -> int | float:
     """Integers exactly; with a decimal, by decimal arithmetic, so that 0.1 + 0.2 is 0.3."""
     if isinstance(one, int) and isinstance(other, int):
         total = one + other
-        if not -(10 ** (DIGITS_MAX - 1)) < total < 10**DIGITS_MAX:  # the sign is a character too
-            raise NumberInvalid(path=path, reason=f"the result would have more than {DIGITS_MAX} digits")
+        if not INTEGER_MIN <= total <= INTEGER_MAX:
+            raise NumberInvalid(path=path, reason="the result would have more than 4300 characters")
         return total
     result = float(_DECIMALS.add(decimal.Decimal(repr(one)), decimal.Decimal(repr(other))))
     if not math.isfinite(result):

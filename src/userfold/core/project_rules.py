@@ -8,13 +8,15 @@ import msgspec
 
 from userfold.core import identifiers
 from userfold.core.applied import Applied
-from userfold.core.commands import CreateKey, CreateProject, RevokeKey, UpdateProject
+from userfold.core.commands import CreateKey, CreateProject, NoteKeyUse, RevokeKey, UpdateProject
 from userfold.core.diff import escape
 from userfold.core.errors import FieldInvalid, FieldUnknown, KeyNotFound, ProjectNotFound
 from userfold.core.fields import normal
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, Writes, match_version, read
 from userfold.core.records import ApiKey, Key, Project, ProjectSettings
+
+USE_NOTED_EVERY_MS = 60_000
 
 
 def create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -68,9 +70,20 @@ def revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: Proje
     return Applied(writes={at: revoked}, record=revoked)
 
 
+def note_key_use(command: NoteKeyUse, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+    at = Key("api_key", command.project_id, command.key_id)
+    key = read(records, at, ApiKey)
+    if key is None:
+        raise KeyNotFound(key_id=command.key_id)
+    if key.last_used_at is not None and mint.now < key.last_used_at + USE_NOTED_EVERY_MS:
+        return Applied(writes={}, record=key)
+    used = msgspec.structs.replace(key, last_used_at=mint.now, version=key.version + 1)
+    return Applied(writes={at: used}, record=used)
+
+
 def reads_project(command: UpdateProject) -> tuple[Key, ...]:
     return (Key("project", command.project_id, command.project_id),)
 
 
-def reads_key(command: RevokeKey) -> tuple[Key, ...]:
+def reads_key(command: RevokeKey | NoteKeyUse) -> tuple[Key, ...]:
     return (Key("api_key", command.project_id, command.key_id),)

@@ -184,6 +184,7 @@ class Erasure(Record, frozen=True, kw_only=True):
     """A user was deleted at `at`, and what it left in tables that may be long is still to be removed by a sweep."""
 
     id: str  # the user's
+    project_id: str
     at: int
 
 
@@ -227,10 +228,19 @@ class Secrets(Record, frozen=True, kw_only=True):
     version: int = 1
 
 
+PerMinute = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
 class ProjectSettings(Record, frozen=True, kw_only=True):
     """What an operator decides for a project."""
 
     tombstone_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 30  # a browser cannot re-create a deleted user
+    # What browsers behind one address may do; 0 refuses all. An office, a campus or a mobile network shares an address:
+    # some hundred people may open an app in the same minute, few of them for the first time, and each open page sends
+    # an update every few seconds. An attacker with one address is kept to what a disk and an operator can bear.
+    new_sessions_per_minute: PerMinute = 300
+    new_users_per_minute: PerMinute = 120
+    writes_per_minute: PerMinute = 3_000
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -256,6 +266,7 @@ class ApiKey(Record, frozen=True, kw_only=True):
     read_only: bool = False
     created_at: int
     revoked_at: int | None = None
+    last_used_at: int | None = None  # to the minute
     version: int = 1
 
 

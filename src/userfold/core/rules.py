@@ -22,6 +22,7 @@ from userfold.core.commands import (
     DeleteUser,
     Forget,
     ImportUser,
+    NoteKeyUse,
     Once,
     RevokeKey,
     RevokeSignIn,
@@ -121,6 +122,7 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     CreateProject: (_reads_nothing, project_rules.create_project),
     UpdateProject: (project_rules.reads_project, project_rules.update_project),
     CreateKey: (_reads_nothing, project_rules.create_key),
+    NoteKeyUse: (project_rules.reads_key, project_rules.note_key_use),
     RevokeKey: (project_rules.reads_key, project_rules.revoke_key),
     Forget: (upkeep_rules.reads_forgotten, upkeep_rules.forget),
 }

@@ -99,20 +99,21 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: ProjectS
     session = _open_session(command, records)
     claim, user = _named(command.project_id, external_id, records)
     edits = command.edits
-    if any(isinstance(e, Edit) and e.document.get("external_id", external_id) != external_id for e in edits):
-        raise FieldInvalid(path="/external_id", reason="it is not the external_id that the request names")
+    for edit in edits:
+        if isinstance(edit, Edit):  # such a request contradicts itself, whatever is stored; operations are done first
+            _refuse_another_name(edit.document, external_id)
     if user is None:
-        if command.if_match is not None:
+        if command.if_match is not None or not command.may_create:
             raise UserNotFound(user_id=external_id)
-        named = Edit("replace", {"external_id": external_id})
         fields = attribute(session, "").fields | {"external_id"}
-        applied = make(command, (*edits, named), records, mint, settings, fields=fields)
+        edits = (Edit("replace", {"external_id": external_id}), *edits)
+        applied = make(command, edits, records, mint, settings, fields=fields, named=external_id)
         return _link(command, session, applied)
     match_version(user.version, command.if_match)
     fields = attribute(session, user.id).fields
     if claim is not None and may_adopt(claim, user, command.author):
         return _adopt(command, user, external_id, edits, records, mint, settings)
-    return _link(command, session, _change(command, user, edits, records, mint, settings, fields))
+    return _link(command, session, _change(command, user, edits, records, mint, settings, fields, named=external_id))
 
 
 def delete(command: DeleteUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
@@ -127,7 +128,7 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: ProjectS
     # Read, because what is written over must be known: an earlier user of that name may have left a tombstone.
     read_all(records, [erasure, *closed])
     writes: Writes = {Key("user", project_id, user.id): None, **removal(project_id, user, records)}
-    writes[erasure] = Erasure(id=user.id, at=mint.now)
+    writes[erasure] = Erasure(id=user.id, project_id=project_id, at=mint.now)
     for key in closed:
         writes[key] = Tombstone(id=key.id, user_id=user.id, at=mint.now, source=author.source, actor=author.actor)
     return Applied(writes=writes)
@@ -175,6 +176,7 @@ def make(
     usercom_id: int | None = None,
     created_at: int | None = None,
     fields: frozenset[str] = ALL_FIELDS,
+    named: str | None = None,
 ) -> Applied:
     """A new user. Its history begins with every field, so that folding needs no knowledge of defaults."""
     project_id, author = command.project_id, command.author
@@ -184,7 +186,7 @@ def make(
         created_at=mint.now if created_at is None else created_at,
         updated_at=mint.now,
     )
-    changed, _, ignored = _edited(blank, edits, author, mint, fields)
+    changed, _, ignored = _edited(blank, edits, author, mint, fields, named)
     password, not_permitted = _password(command, blank, records)
     user = _next_version(blank, changed | password.fields, author, mint)
     if author.trust != "backend":
@@ -207,11 +209,12 @@ def _change(
     settings: ProjectSettings,
     fields: frozenset[str] = ALL_FIELDS,
     *,
+    named: str | None = None,
     adopted: bool = False,
 ) -> Applied:
     if before.disabled and command.author.trust != "backend":
         raise UserDisabled
-    changed, operations, ignored = _edited(before, edits, command.author, mint, fields)
+    changed, operations, ignored = _edited(before, edits, command.author, mint, fields, named)
     password, not_permitted = _password(command, before, records)
     ignored += not_permitted
     after = _next_version(before, changed | password.fields, command.author, mint, adopted=adopted)
@@ -240,8 +243,8 @@ def _adopt(
     settings: ProjectSettings,
 ) -> Applied:
     """A backend takes over a record that a browser began: to the backend it is a creation."""
-    edits = (*edits, Edit("replace", {"external_id": external_id}))
-    applied = _change(command, user, edits, records, mint, settings, adopted=True)
+    edits = (Edit("replace", {"external_id": external_id}), *edits)
+    applied = _change(command, user, edits, records, mint, settings, named=external_id, adopted=True)
     name = f"external_id|{external_id}"
     claimed = Identifier(identifier=name, user_id=user.id, set_by=command.author.trust)
     writes = {**applied.writes, identifier_key(command.project_id, name): claimed}
@@ -257,9 +260,12 @@ def _password(command: Command, user: User, records: Records) -> tuple[Joined, t
 
 
 def _edited(
-    before: User, edits: Edits, author: Author, mint: Mint, fields: frozenset[str]
+    before: User, edits: Edits, author: Author, mint: Mint, fields: frozenset[str], named: str | None
 ) -> tuple[dict[str, Any], tuple[Operation, ...], tuple[Ignored, ...]]:
-    """The fields that come out different and may be written by `author`, how they differ, and what was left alone."""
+    """The fields that come out different and may be written by `author`, how they differ, and what was left alone.
+
+    `named` is the external_id by which the request names the user; it cannot give it another one.
+    """
     values: dict[str, Any] = {}
     made: list[Operation] = []
     ignored: list[Ignored] = []
@@ -269,6 +275,8 @@ def _edited(
         for name, given in edit.document.items():
             stored = values[name] if name in values else getattr(before, name, None)
             values[name] = _join(name, stored, given, edit.mode, mint)
+    if named is not None:
+        _refuse_another_name(values, named)
     changed = {}
     for name, value in values.items():
         path = f"/{name}"
@@ -285,6 +293,11 @@ def _edited(
         if FIELDS[name].kind == "bag":
             check_bag(value, f"/{name}")
     return changed, tuple(made), tuple(ignored)
+
+
+def _refuse_another_name(values: dict[str, Any], named: str) -> None:
+    if values.get("external_id", named) != named:
+        raise FieldInvalid(path="/external_id", reason="it is not the external_id that the request names")
 
 
 def _as_edit(edit: Operate, before: User, values: dict[str, Any]) -> Edit:

@@ -8,7 +8,7 @@ from typing import cast
 from userfold.core.queries import UserQuery, matches, position
 from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
-from userfold.storage.port import Conflict, Fold, Read, Records, T, Write, WriteFailed
+from userfold.storage.port import Conflict, Counters, Fold, Read, Records, T, Write, WriteFailed
 
 ATTEMPTS_MAX = 3
 
@@ -18,6 +18,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._committed = _Tables({}, {})
+        self.counters = Counters()
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
         for _ in range(ATTEMPTS_MAX - 1):
@@ -39,7 +40,11 @@ class MemoryStore:
                     wish = fold.send(None)
         except StopIteration as stop:
             self._committed = tables
+            self.counters.committed(0.0)
             return cast("T", stop.value)
+        except Conflict:
+            self.counters.conflicts += 1
+            raise
         finally:
             fold.close()
 

@@ -17,6 +17,7 @@ Obligations of every store, which `tests/contract` holds it to:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
@@ -100,12 +101,36 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     inserts: Mapping[Key, Record]
 
 
+COMMIT_MS = (0.1, 0.5, 1.0, 5.0, 20.0, 100.0, 1000.0)
+
+
+class Counters(msgspec.Struct):
+    """What a store did since it was made. Plain numbers: counting must cost nothing."""
+
+    commits: int = 0
+    commit_ms: float = 0.0  # all of them together
+    commits_by_ms: list[int] = msgspec.field(default_factory=lambda: [0] * (len(COMMIT_MS) + 1))  # not cumulative
+    conflicts: int = 0
+    log_pages: int = 0  # of a write-ahead log, after the last commit
+
+    def committed(self, ms: float) -> None:
+        """One more commit, which took `ms`."""
+        self.commits += 1
+        self.commit_ms += ms
+        self.commits_by_ms[bisect_left(COMMIT_MS, ms)] += 1
+
+
 T = TypeVar("T")
 Fold = Generator[Read | Write, Records | None, T]
 
 
 class Store(Protocol):
     """One database. Made by its own constructor, ready after `migrate`."""
+
+    @property
+    def counters(self) -> Counters:
+        """What it did so far; what does not apply to it stays 0."""
+        ...
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
         """What a fold returned, once all that it wrote is durable. Calls `make_fold` once per attempt.

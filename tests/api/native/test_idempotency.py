@@ -135,3 +135,57 @@ def test_twins_over_real_http_are_done_once_and_answered_alike(tmp_path: Path) -
         answers = asyncio.run(send(server.url, server.secret_key))
         assert answers == [answers[0]] * TWINS
         assert answers[0][0] == 200
+
+
+# What is no user.
+
+
+def test_a_repeated_change_of_the_project_gets_the_first_answer(api: InProcess) -> None:
+    first = api.ask("PATCH", "/v1/project", {"name": "One"}, headers={"idempotency-key": "k"})
+    assert first.json()["version"] == 2
+    api.ask("PATCH", "/v1/project", {"name": "Two"})
+    again = api.ask("PATCH", "/v1/project", {"name": "One"}, headers={"idempotency-key": "k"})
+    assert (again.status_code, again.json(), again.headers["etag"]) == (200, first.json(), '"2"')
+    assert api.ask("GET", "/v1/project").json()["name"] == "Two"
+    other = api.ask("PATCH", "/v1/project", {"name": "Three"}, headers={"idempotency-key": "k"})
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+
+
+def test_a_repeated_end_is_one_end_also_of_what_has_begun_since(api: InProcess) -> None:
+    user = api.user()
+    path = f"/v1/users/{user['id']}/sessions"
+    api.ask("POST", path)
+    assert api.ask("DELETE", path, headers={"idempotency-key": "k"}).status_code == 204
+    api.ask("POST", path)
+    assert api.ask("DELETE", path, headers={"idempotency-key": "k"}).status_code == 204
+    assert [session["status"] for session in api.ask("GET", path).json()["data"]] == ["active", "revoked"]
+
+
+@pytest.mark.parametrize("header", ["idempotency-key", "if-match"])
+def test_what_shows_a_secret_once_refuses_to_be_repeatable_or_conditional(api: InProcess, header: str) -> None:
+    user = api.user()
+    before = api.writes
+    for path, document in [("/v1/project/keys", {"name": "n"}), (f"/v1/users/{user['id']}/sessions", {})]:
+        reply = api.ask("POST", path, document, headers={header: '"1"'})
+        assert (reply.status_code, reply.json()["code"]) == (400, "header_invalid"), path
+    assert api.writes == before
+
+
+def test_a_condition_is_refused_where_there_is_nothing_to_compare(api: InProcess) -> None:
+    user = api.user()
+    session = api.ask("POST", f"/v1/users/{user['id']}/sessions").json()
+    key = api.ask("POST", "/v1/project/keys", {"name": "n"}).json()
+    before = api.writes
+    for path in (f"/v1/users/{user['id']}/sessions", f"/v1/sessions/{session['id']}", f"/v1/project/keys/{key['id']}"):
+        reply = api.ask("DELETE", path, headers={"if-match": "*"})
+        assert (reply.status_code, reply.json()["code"]) == (400, "header_invalid"), path
+    assert api.writes == before
+
+
+def test_the_project_is_changed_only_if_it_is_as_it_was_seen(api: InProcess) -> None:
+    assert api.ask("GET", "/v1/project").headers["etag"] == '"1"'
+    changed = api.ask("PATCH", "/v1/project", {"name": "One"}, headers={"if-match": '"1"'})
+    assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+    late = api.ask("PATCH", "/v1/project", {"name": "Two"}, headers={"if-match": '"1"'})
+    assert (late.status_code, late.json()["current_version"]) == (412, 2)
+    assert api.ask("GET", "/v1/project").json()["name"] == "One"

@@ -11,7 +11,7 @@ import pytest
 from tests.server import InProcess, Keys
 from userfold.api.native import routes as native
 
-SHOWN = {"id", "project_id", "kind", "name", "read_only", "created_at", "revoked_at", "version"}
+SHOWN = {"id", "project_id", "kind", "name", "read_only", "created_at", "revoked_at", "last_used_at", "version"}
 
 
 def make_key(api: InProcess, **document: Any) -> dict[str, Any]:
@@ -43,7 +43,8 @@ def test_a_project_is_read_and_changed(api: InProcess) -> None:
     assert before["id"] == api.keys.project_id
     reply = api.ask("PATCH", "/v1/project", {"name": "Shop", "settings": {"tombstone_days": 7}})
     assert reply.status_code == 200
-    assert reply.json() == before | {"name": "Shop", "settings": {"tombstone_days": 7}, "version": 2}
+    settings = before["settings"] | {"tombstone_days": 7}
+    assert reply.json() == before | {"name": "Shop", "settings": settings, "version": 2}
     assert api.ask("GET", "/v1/project").json() == reply.json()
 
 
@@ -63,7 +64,10 @@ BAD_PROJECTS: list[tuple[Any, int, str, str | None]] = [
     ({"settings": []}, 422, "field_invalid", "/settings"),
     ({"settings": None}, 422, "field_invalid", "/settings"),
     ({"settings": {"no/pe": 1}}, 422, "field_unknown", "/settings/no~1pe"),
-    *(({"settings": {"tombstone_days": v}}, 422, "field_invalid", "/settings") for v in (-1, 3651, "7", 1.5, None)),
+    *(
+        ({"settings": {"tombstone_days": v}}, 422, "field_invalid", "/settings/tombstone_days")
+        for v in (-1, 3651, "7", 1.5, None)
+    ),
     ([], 400, "body_not_object", None),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 
-from tests.server import InProcess
+from tests.server import InProcess, Server, connected, serving
 from userfold.core.operations import JSON_PATCH as RFC_6902
 from userfold.core.operations import OPERATIONS
 
@@ -119,6 +121,15 @@ BAD: list[tuple[str, Any, int, str, str | None]] = [
     (OURS, [{"op": "increment", "path": "/traits/plan"}], 422, "number_invalid", "/traits/plan"),
     (OURS, [{"op": "increment", "path": "/traits/seats", "by": True}], 422, "number_invalid", "/0/by"),
     (OURS, [{"op": "max", "path": "/traits/seats", "value": "9"}], 422, "number_invalid", "/0/value"),
+    (OURS, [{"op": "increment", "path": "/traits/seats", "amount": 5}], 422, "operation_invalid", "/0/amount"),
+    # Into a scalar there is no way.
+    (OURS, [{"op": "increment", "path": "/traits/plan/n"}], 422, "path_not_found", "/traits/plan/n"),
+    (OURS, [{"op": "set", "path": "/traits/plan/n/m", "value": 1}], 422, "path_not_found", "/traits/plan/n"),
+    # What only Userfold writes, and secrets, do not exist: they are not found, and cannot be made.
+    (OURS, [{"op": "test", "path": "/created_at", "value": 1}], 422, "path_not_found", "/created_at"),
+    (OURS, [{"op": "copy", "from": "/totp_secret", "path": "/traits/a"}], 422, "path_not_found", "/totp_secret"),
+    (OURS, [{"op": "increment", "path": "/version"}], 422, "field_unknown", "/version"),
+    (OURS, [{"op": "set_once", "path": "/password_hash", "value": "x"}], 422, "field_unknown", "/password_hash"),
     (OURS, [{"op": "set", "path": "/traits/a", "value": "x" * 65536}], 422, "bag_too_large", "/traits"),
     (OURS, [{"op": "set", "path": "/traits" + "/a" * 33, "value": {}}], 422, "bag_too_deep", "/traits"),
     (OURS, [{"op": "test", "path": "/traits/seats", "value": True}], 409, "test_failed", "/traits/seats"),
@@ -198,12 +209,47 @@ def test_operations_obey_if_match(api: InProcess) -> None:
     assert api.read(user["id"])["traits"] == {"n": 1}
 
 
+# Many at once.
+
+CLIENTS, TIMES = 64, 500
+
+
+async def increment_many(server: Server, user_id: str) -> list[tuple[int, int]]:
+    """The versions that the increments of one client made, each with the counter as its answer showed it."""
+    shown = []
+    async with connected(server, server.secret_key) as connection:
+        for _ in range(TIMES):
+            operations = [{"op": "increment", "path": "/traits/n"}]
+            status, user = await connection.ask("PATCH", f"/v1/users/{user_id}", operations, OURS)
+            assert status == 200
+            shown.append((user["version"], user["traits"]["n"]))
+    return shown
+
+
+def test_a_counter_that_64_clients_increment_500_times_each_ends_at_32000(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(server, server.secret_key) as connection:
+            _, user = await connection.ask("POST", "/v1/users", {})
+            made = await asyncio.gather(*(increment_many(server, user["id"]) for _ in range(CLIENTS)))
+            _, user = await connection.ask("GET", f"/v1/users/{user['id']}")
+        assert (user["traits"], user["version"]) == ({"n": 32_000}, 32_001)
+        # No two answers show the same, none is missing, and each shows its own increment and all before it.
+        assert sorted(shown for many in made for shown in many) == [(n + 1, n) for n in range(1, CLIENTS * TIMES + 1)]
+        assert all(many == sorted(many) for many in made)
+
+    with serving(tmp_path / "data") as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())
+    assert not re.search(r"^\S+ error ", server.log(), re.MULTILINE)
+
+
 # Dry run.
 
 WRITES: list[tuple[str, str, str, Any, int]] = [
     ("PATCH", "/v1/users/{id}", "application/json", {"traits": {"a": 1}}, 200),
     ("PATCH", "/v1/users/{id}", OURS, [{"op": "increment", "path": "/traits/n"}], 200),
     ("PATCH", "/v1/users/{id}", JSON_PATCH, [{"op": "add", "path": "/traits/a", "value": 1}], 200),
+    ("PATCH", "/v1/users/{id}", JSON_PATCH, [{"op": "test", "path": "/name", "value": "Bea"}], 409),
+    ("PATCH", "/v1/users/{id}", OURS, [{"op": "increment", "path": "/name/first"}], 422),
     ("PATCH", "/v1/users/{id}", "application/json", {}, 200),
     ("PUT", "/v1/users/by-external-id/u-1", "application/json", {"name": "Bea"}, 200),
     ("PUT", "/v1/users/by-external-id/u-2", "application/json", {"name": "Bea"}, 201),

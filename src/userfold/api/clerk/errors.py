@@ -42,6 +42,7 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     wire.MethodNotAllowed: (405, "method_not_allowed", "Method not allowed"),
     wire.Unauthorized: (401, "clerk_key_invalid", "Secret key invalid"),
     wire.KeyReadOnly: (403, "not_allowed_access", "Not allowed"),
+    wire.RateLimited: (429, "too_many_requests", "Too many requests"),
     wire.NotBuilt: (501, "not_implemented", "Not built"),
     wire.BodyTooLarge: (413, "request_body_too_large", "Request body too large"),
     wire.ContentTypeUnsupported: (415, "unsupported_content_type", "Unsupported content type"),

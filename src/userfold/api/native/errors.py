@@ -5,6 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from userfold.api import wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
@@ -36,6 +39,7 @@ STATUS: dict[type[Exception], int] = {
     wire.Unauthorized: 401,
     wire.KeyReadOnly: 403,
     wire.NotBuilt: 501,
+    wire.RateLimited: 429,
     wire.BodyTooLarge: 413,
     wire.ContentTypeUnsupported: 415,
     wire.BodyNotObject: 400,
@@ -50,24 +54,46 @@ STATUS: dict[type[Exception], int] = {
 PROBLEM_JSON = (b"content-type", b"application/problem+json")
 
 
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str  # stable; texts may get better
+    detail: str
+    request_id: str
+    path: str | UnsetType = UNSET  # a JSON Pointer to what is at fault
+    hint: str | UnsetType = UNSET
+    current_version: int | UnsetType = UNSET
+    current_value: Any = UNSET
+
+
+def status_of(kind: type[Exception]) -> int:
+    """The status of a refusal: that of its row, or of the nearest class above it."""
+    return next(STATUS[above] for above in kind.__mro__ if above in STATUS)
+
+
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """The problem details of a refusal."""
-    status = wire.row_of(STATUS, refusal)
-    problem: dict[str, Any] = {
-        "type": f"urn:userfold:problem:{refusal.code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": refusal.code,
-        "detail": wire.message_of(refusal),
-        "request_id": request_id,
-    }
-    if isinstance(refusal, core.DomainError):
-        problem |= {"path": refusal.path} if refusal.path is not None else {}
-        problem |= {"hint": refusal.hint} if refusal.hint else {}
+    status = status_of(type(refusal))
     headers = (PROBLEM_JSON, *wire.refusal_headers(refusal, status))
+    more: dict[str, Any] = {}
+    if isinstance(refusal, core.DomainError):
+        more |= {"path": refusal.path} if refusal.path is not None else {}
+        more |= {"hint": refusal.hint} if refusal.hint else {}
     if isinstance(refusal, core.VersionMismatch):
-        problem["current_version"] = refusal.data["current"]
+        more["current_version"] = refusal.data["current"]
         headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
     if isinstance(refusal, core.TestFailed):
-        problem["current_value"] = refusal.data["current"]
+        more["current_value"] = refusal.data["current"]
+    problem = Problem(
+        type=f"urn:userfold:problem:{refusal.code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=refusal.code,
+        detail=wire.message_of(refusal),
+        request_id=request_id,
+        **more,
+    )
     return wire.Reply(status, encode(problem), headers)

@@ -15,6 +15,7 @@ from userfold.core.diff import fold
 from userfold.core.errors import UserNotFound, VersionNotFound
 from userfold.core.operations import JSON_PATCH
 from userfold.core.operations import OPERATIONS as ALL_OPERATIONS
+from userfold.core.queries import UserQuery
 from userfold.core.records import Key, User
 
 SOURCE = "native"
@@ -35,14 +36,9 @@ async def create_user(service: Service, request: Request) -> Reply:
 
 async def list_users(service: Service, request: Request) -> Reply:
     """One page of users: `external_id`, `email`, `username`, `query`; `order_by`, `limit`, `cursor`."""
-    query = wire.user_query(request)
-    if "email" in request.query(wire.LIST_PARAMETERS):
-        owner = msgspec.structs.replace(query, text=None, after=None, limit=1)
-        if not await service.store.users(owner):
-            # Identifiers first. Nobody has that address as one, so those who only claim it are meant.
-            query = wire.user_query(request, email_kind="contact_email")
-    users = await service.store.users(query)
-    return wire.user_page(users, query)
+    query, terms = wire.user_query(request), await _terms(service, request)
+    users = await service.store.users(msgspec.structs.replace(query, any_terms=terms[:1] or None))
+    return wire.user_page(users, query, terms[1:])
 
 
 async def read_user(service: Service, request: Request) -> Reply:
@@ -107,8 +103,19 @@ async def read_user_record(service: Service, request: Request) -> User:
     return user
 
 
-async def _user_at(service: Service, project_id: str, user: User, version: int) -> dict[str, Any]:
-    """The user as it was at `version`: its changes folded up to there."""
+async def _terms(service: Service, request: Request) -> tuple[str, ...]:
+    """What a list's users must be found by."""
+    terms = wire.given_terms(request)
+    if "email" in request.query(wire.LIST_PARAMETERS):
+        owner = UserQuery(project_id=request.project_id, any_terms=terms[-1:], limit=1)
+        if not await service.store.users(owner):
+            # Identifiers first. Nobody has that address as one, so those who only claim it are meant.
+            return wire.given_terms(request, email_kind="contact_email")
+    return terms
+
+
+async def _user_at(service: Service, project_id: str, user: User, version: int) -> User:
+    """The user as it was at `version`: its changes folded up to there. What it had no field for yet is empty."""
     if version > user.version:
         raise VersionNotFound(version=version, current=user.version)
     document: Any = {}
@@ -121,7 +128,7 @@ async def _user_at(service: Service, project_id: str, user: User, version: int) 
             document = fold(document, change.operations)
             folded = change.version
         document |= {"version": folded, "updated_at": page[-1].at}
-    return dict(document)
+    return msgspec.convert(document, User)
 
 
 def _edit(request: Request) -> Edit | Operate:
@@ -134,12 +141,13 @@ def _edit(request: Request) -> Edit | Operate:
 async def _run(service: Service, request: Request, kind: type[Command], **fields: Any) -> Applied:
     """Make the command that `kind` and `fields` say, with what every write may carry, and run it."""
     dry_run = wire.flag(request.query({"dry_run"}), "dry_run")
+    once = wire.once(request)
     if kind is not CreateUser:
         fields["if_match"] = wire.if_match(request)
     command = kind(
         project_id=request.project_id,
         author=request.author(SOURCE),
-        once=None if dry_run else wire.once(request),
+        once=None if dry_run else once,
         **fields,
     )
     return await service.run(request, command, dry_run=dry_run)

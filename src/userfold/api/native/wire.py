@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from userfold.api.native.shapes import Body, ChangePage, Session, UserPage
 from userfold.api.wire import JSON, HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
 from userfold.core import identifiers, queries
 from userfold.core.applied import Applied
 from userfold.core.commands import IfMatch, Once
+from userfold.core.diff import escape
+from userfold.core.errors import FieldInvalid, FieldUnknown, InputError
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, SignIn, User
@@ -22,15 +24,76 @@ LIST_PARAMETERS = ("external_id", "email", "username", "query", "order_by", "lim
 ORDERS = ("created_at", "updated_at")
 _NORMALISE = {
     "external_id": identifiers.external_id,
-    "email": identifiers.email,
     "username": identifiers.username,
+    "email": identifiers.email,  # last: many may claim one
 }
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
+INTEGER_MAX = 10**18 - 1
 
-_ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
+# `/openapi.json` shows these three, so they are written as every regular expression understands them.
+INTEGER_PATTERN = "^[1-9][0-9]{0,17}$"
+CURSOR_PATTERN = "^(?:0|[1-9][0-9]{0,17})\\.[^\\u0000]{1,255}$"
+_TAG = '(?:W/)?"[^"]*"'
+ENTITY_TAGS_PATTERN = f"^{_TAG}(?:[ \\t]*,[ \\t]*{_TAG})*$"
+
+B = TypeVar("B", bound=Body)
+
+_ENTITY_TAGS = re.compile(ENTITY_TAGS_PATTERN)
+_CURSOR = re.compile(CURSOR_PATTERN)
+_INTEGER = re.compile(INTEGER_PATTERN)
 _STRONG_VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,17})"')
+
+# How msgspec says what is wrong with a value, and where: `Expected ... - at `$.settings.tombstone_days``.
+_FAULT = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<place>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_REASON_LENGTH_MAX = 200
+_TYPES = {
+    "`str`": "a string",
+    "`int`": "an integer",
+    "`float`": "a decimal",
+    "`bool`": "true or false",
+    "`object`": "an object",
+    "`array`": "a list",
+    "`null`": "null",
+}
+
+
+def body(request: Request, kind: type[B], *, optional: bool = False) -> B:
+    """The body as a `kind`; if it is `optional`, none at all is an empty object.
+
+    Raises a `WireRefusal` or an `InputError` that names the member at fault.
+    """
+    document = {} if optional and not request.body else request.json_object()
+    try:
+        return msgspec.convert(_with_integers(document), kind)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
+
+
+def _with_integers(value: Any) -> Any:
+    """`value` with `60.0` read as 60: JSON has one kind of number, and JSON Schema calls both an integer."""
+    if isinstance(value, dict):
+        return {name: _with_integers(member) for name, member in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _refusal(fault: str) -> InputError:
+    """What msgspec found wrong, as the refusal that it is."""
+    parts = _FAULT.fullmatch(fault)
+    assert parts is not None
+    reason = parts["reason"]
+    path = (parts["place"] or "").replace(".", "/")
+    if unknown := _UNKNOWN.fullmatch(reason):
+        return FieldUnknown(path=f"{path}/{escape(unknown[1][:255])}")
+    if missing := _MISSING.fullmatch(reason):
+        return FieldInvalid(path=f"{path}/{missing[1]}", reason="it is missing")
+    reason = reason[0].lower() + reason[1:_REASON_LENGTH_MAX]
+    for name, words in _TYPES.items():
+        reason = reason.replace(name, words)
+    return FieldInvalid(path=path, reason=reason)
 
 
 def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes, bytes]) -> Reply:
@@ -43,22 +106,16 @@ def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes,
     return Reply(status, body, (JSON, etag(user.version), *headers))
 
 
-def user_query(request: Request, *, email_kind: str = "email") -> UserQuery:
-    """What a list asks for. Names are compared in their normal form."""
+def user_query(request: Request) -> UserQuery:
+    """What a list asks for, beside the terms by which its users are to be found."""
     given = request.query(LIST_PARAMETERS)
     order_by = given.get("order_by", "created_at")
     if order_by.removeprefix("-") not in ORDERS:
         raise ParameterInvalid(
             name="order_by", reason="created_at or updated_at is needed, with - before it to descend"
         )
-    names = [name for name in ("external_id", "email", "username") if name in given]
-    if len(names) > 1:
-        raise ParameterInvalid(name=names[1], reason=f"it cannot be combined with {names[0]}")
-    kinds = {"email": email_kind}
-    wanted = tuple(queries.term(kinds.get(n, n), _normal(_NORMALISE[n], given[n], n)) for n in names)
     return UserQuery(
         project_id=request.project_id,
-        any_terms=wanted or None,
         text=given.get("query") or None,
         order="updated_at" if order_by.endswith("updated_at") else "created_at",
         descending=order_by.startswith("-"),
@@ -67,23 +124,31 @@ def user_query(request: Request, *, email_kind: str = "email") -> UserQuery:
     )
 
 
-def user_page(users: Sequence[User], query: UserQuery) -> Reply:
-    """One page of users. `next_cursor` is null on the last one."""
+def given_terms(request: Request, *, email_kind: str = "email") -> tuple[str, ...]:
+    """The terms that a list's users must all be found by, in their normal form; what names one user comes first."""
+    given, kinds = request.query(LIST_PARAMETERS), {"email": email_kind}
+    return tuple(
+        queries.term(kinds.get(name, name), _normal(normalise, given[name], name))
+        for name, normalise in _NORMALISE.items()
+        if name in given
+    )
+
+
+def user_page(users: Sequence[User], query: UserQuery, also: Sequence[str] = ()) -> Reply:
+    """One page of users: those among `users` that are found by all of `also`. `next_cursor` is null on the last one."""
     cursor = None
     if len(users) == query.limit:
         value, id_ = queries.position(users[-1], query.order)
-        cursor = base64.urlsafe_b64encode(f"{value}|{id_}".encode()).decode().rstrip("=")
-    return json_reply(200, {"data": users, "next_cursor": cursor})
+        cursor = f"{value}.{id_}"
+    shown = tuple(user for user in users if set(also) <= set(queries.terms(user))) if also else tuple(users)
+    return json_reply(200, UserPage(data=shown, next_cursor=cursor))
 
 
 def _position(cursor: str) -> tuple[int, str]:
-    try:
-        value, _, id_ = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition("|")
-        if not (value.isascii() and value.isdecimal() and len(value) <= 18):
-            raise ValueError
-        return int(value), id_
-    except ValueError:
-        raise ParameterInvalid(name="cursor", reason="it is not one that a page gave") from None
+    if not _CURSOR.fullmatch(cursor):
+        raise ParameterInvalid(name="cursor", reason="it is not one that a page gave")
+    value, _, id_ = cursor.partition(".")
+    return int(value), id_
 
 
 def _normal(normalise: Callable[[str], str], value: str, name: str) -> str:
@@ -95,16 +160,22 @@ def _normal(normalise: Callable[[str], str], value: str, name: str) -> str:
 
 def history_page(changes: Sequence[Change], next_cursor: str | None) -> Reply:
     """One page of changes. `next_cursor` is null on the last one."""
-    return json_reply(200, {"data": changes, "next_cursor": next_cursor})
+    return json_reply(200, ChangePage(data=tuple(changes), next_cursor=next_cursor))
 
 
-def session(sign_in: SignIn, now: int) -> dict[str, Any]:
+def session(sign_in: SignIn, now: int) -> Session:
     """A sign-in as it is shown: no trace of its token, and `expired` once its time is over."""
-    shown: dict[str, Any] = msgspec.to_builtins(sign_in)
-    del shown["token_digest"], shown["version"]
-    if sign_in.status == "active" and not sign_in.is_live(now):
-        shown["status"] = "expired"
-    return shown
+    over = sign_in.status == "active" and not sign_in.is_live(now)
+    return Session(
+        id=sign_in.id,
+        user_id=sign_in.user_id,
+        status="expired" if over else sign_in.status,
+        created_at=sign_in.created_at,
+        expires_at=sign_in.expires_at,
+        ended_at=sign_in.ended_at,
+        ip_address=sign_in.ip_address,
+        user_agent=sign_in.user_agent,
+    )
 
 
 def etag(version: int) -> tuple[bytes, bytes]:
@@ -117,7 +188,8 @@ def if_match(request: Request) -> IfMatch:
     value = request.header(b"if-match")
     if value is None:
         return None
-    if value.strip() == "*":
+    value = value.strip()
+    if value == "*":
         return "*"
     if not _ENTITY_TAGS.fullmatch(value):
         raise HeaderInvalid(name="If-Match", reason='a version in quotes is needed, such as "3"')
@@ -147,11 +219,24 @@ def once(request: Request) -> Once | None:
     return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
 
 
-def positive(text: str, name: str, most: int | None = None) -> int:
+def unconditional(request: Request) -> None:
+    """Refuse a condition where it would not be kept: whoever sends one relies on it."""
+    if request.header(b"if-match") is not None:
+        raise HeaderInvalid(name="If-Match", reason="nothing here has a version to compare")
+
+
+def not_repeatable(request: Request) -> None:
+    """Refuse what is said of a write elsewhere, where the answer shows a secret: it is not kept, so not given again."""
+    unconditional(request)
+    if request.header(b"idempotency-key") is not None:
+        raise HeaderInvalid(name="Idempotency-Key", reason="the answer would have to be kept, and it shows a secret")
+
+
+def positive(text: str, name: str, most: int = INTEGER_MAX) -> int:
     """A positive integer from a query parameter."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):
+    if not _INTEGER.fullmatch(text):
         raise ParameterInvalid(name=name, reason="a positive integer is needed")
-    if most is not None and int(text) > most:
+    if int(text) > most:
         raise ParameterInvalid(name=name, reason=f"at most {most} is allowed")
     return int(text)
 

@@ -26,6 +26,7 @@ from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
     Conflict,
+    Counters,
     Finding,
     Fold,
     OutcomeUnknown,
@@ -43,6 +44,7 @@ from userfold.storage.port import (
 from userfold.storage.sqlite import backup, search, tables
 from userfold.storage.sqlite.examine import examine
 from userfold.storage.sqlite.migrate import migrate, schema_of
+from userfold.storage.sqlite.scrub import ScrubbingVFS
 from userfold.storage.sqlite.wal import Checkpointer
 
 log = logging.getLogger("userfold.storage.sqlite")
@@ -68,6 +70,7 @@ class SQLiteStore:
     def __init__(self, path: Path, *, synchronous: str = "FULL", vfs: str | None = None) -> None:
         self.path = path
         self._vfs = vfs
+        self._scrubbing = ScrubbingVFS(vfs or "")
         self._synchronous = synchronous
         try:
             self._writer = self._connect(writing=True)
@@ -75,6 +78,7 @@ class SQLiteStore:
             raise StoreUnavailable(f"cannot open {path}: {error}") from error
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="userfold-writer")
         self._commit_ms: deque[float] = deque(maxlen=COMMITS_WATCHED)
+        self.counters = Counters()
         self._heads: dict[tuple[str, str], str | None] = {}
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="userfold-reader")
         self._reader_of_thread = threading.local()
@@ -90,9 +94,23 @@ class SQLiteStore:
         self._readers.shutdown()
         for reader in self._open_readers:
             reader.close()
+        last = self._last_connection()
         self._writer.close()
         if self._checkpointer is not None:
             self._checkpointer.stop()
+        elif last is not None:
+            last.close()
+
+    def _last_connection(self) -> apsw.Connection | None:
+        """SQLite copies the log back when its last connection closes: that one must scrub, if anything was written."""
+        if self._checkpointer is not None or not self._commit_ms:
+            return None
+        try:
+            last = self._connect(writing=True, vfs=self._scrubbing.name)
+            last.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018  # a connection begins with its first read
+        except apsw.Error:
+            return None
+        return last
 
     async def run(self, make_fold: Callable[[], Fold[T]]) -> T:
         if self._commits_are_fast() and not self._needs_catching_up():
@@ -165,9 +183,9 @@ class SQLiteStore:
 
     # Connections.
 
-    def _connect(self, *, writing: bool) -> apsw.Connection:
+    def _connect(self, *, writing: bool, vfs: str | None = None) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        db = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+        db = apsw.Connection(str(self.path), flags=flags, vfs=vfs or self._vfs)
         db.pragma("synchronous", self._synchronous)
         db.pragma("secure_delete", True)  # what a deleted user leaves in the pages is overwritten
         db.pragma("wal_autocheckpoint", 0)
@@ -188,7 +206,7 @@ class SQLiteStore:
         self._writer.set_busy_timeout(LOCK_WAIT_MS)
         try:
             applied = migrate(self._writer)
-            self._checkpointer = Checkpointer(self._connect(writing=True))
+            self._checkpointer = Checkpointer(self._connect(writing=True, vfs=self._scrubbing.name))
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
@@ -204,6 +222,7 @@ class SQLiteStore:
         return not watched or watched[len(watched) // 2] < COMMIT_INLINE_MS_MAX
 
     def _note_log_length(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self.counters.log_pages = pages
         if self._checkpointer is not None:
             self._checkpointer.noted(pages)
         return apsw.SQLITE_OK
@@ -242,6 +261,9 @@ class SQLiteStore:
             outcome = self._drive(fold)
             self._commit()
             return outcome
+        except Conflict:
+            self.counters.conflicts += 1
+            raise
         except apsw.Error as error:
             raise _translated(error) from error
         finally:
@@ -269,7 +291,9 @@ class SQLiteStore:
         except apsw.IOError as error:
             # The log may hold the whole transaction although the sync failed: after a crash it would be there.
             raise OutcomeUnknown(f"the disk failed while committing: {error}") from error
-        self._commit_ms.append((time.perf_counter() - started) * 1000)
+        ms = (time.perf_counter() - started) * 1000
+        self._commit_ms.append(ms)
+        self.counters.committed(ms)
 
     def _read(self, keys: Sequence[Key]) -> Records:
         return {key: self._read_in_transaction(key) for key in keys}

@@ -1,0 +1,106 @@
+"""What is done now and then, beside requests: removing what nobody needs any more, noting which keys are in use.
+
+Each step finds candidates without a lock, and hands them in small commands to the engine, whose rules judge them again.
+A step that is interrupted goes on where it was, because what it works off is in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Sequence
+
+from userfold.core.commands import Forget, NoteKeyUse
+from userfold.core.errors import DomainError
+from userfold.core.records import Erasure, Key, ProjectSettings
+from userfold.core.trust import Author
+from userfold.core.upkeep_rules import ERASURES_KEPT_MS, SIGN_INS_KEPT_MS
+from userfold.directory import Directory
+from userfold.engine import Busy, Engine
+from userfold.storage.port import Store, StoreError
+
+log = logging.getLogger("userfold.sweeps")
+
+EVERY_S = 60.0
+CHUNK = 200  # records in one command: a transaction of a few milliseconds
+UPKEEP = Author(source="system", actor="sweep", trust="backend")
+
+# {kind: how long (ms) its records are kept after `expires_at`}
+_KEPT_MS = {"idempotency": 0, "sign_in": SIGN_INS_KEPT_MS}
+# What a deleted user leaves in tables that may be long.
+_CHILDREN = ("session",)
+
+
+class Sweeper:
+    """Sweeps every `every_s` seconds while `run` runs. `sweep` does it now."""
+
+    def __init__(self, engine: Engine, store: Store, directory: Directory, *, every_s: float = EVERY_S) -> None:
+        self._engine = engine
+        self._store = store
+        self._directory = directory
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """Sweep for ever. What fails is logged, and tried again the next time."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            try:
+                await self.sweep()
+            except (StoreError, Busy) as error:
+                log.warning("the sweep will go on next time: %s: %s", type(error).__name__, error)
+            except Exception:
+                log.exception("the sweep broke; it is tried again next time")
+
+    async def sweep(self) -> int:
+        """Do all that is to be done now; how many records were removed."""
+        await self._note_used_keys()
+        removed = 0
+        for kind, kept_ms in _KEPT_MS.items():
+            removed += await self._remove_expired(kind, self._engine.now() - kept_ms)
+        for erasure in await self._store.list("erasure"):
+            assert isinstance(erasure, Erasure)
+            removed += await self._erase(erasure)
+        if removed:
+            log.info("the sweep removed %d records that nobody needs any more", removed)
+        return removed
+
+    async def _remove_expired(self, kind: str, before: int) -> int:
+        removed = 0
+        while keys := await self._store.expired(kind, before=before, limit=CHUNK):
+            gone = await self._forget(keys)
+            removed += gone
+            if gone < len(keys):
+                break  # the rules keep what this looks for; asking again would find the same
+        return removed
+
+    async def _erase(self, erasure: Erasure) -> int:
+        """Remove what a deleted user left. Its erasure goes last, once nobody can be writing more."""
+        project_id, removed = erasure.project_id, 0
+        for kind in _CHILDREN:
+            after: str | None = None
+            while records := await self._store.of_user(
+                kind, project_id, erasure.id, after=after, descending=False, limit=CHUNK
+            ):
+                keys = [Key(kind, project_id, record.id) for record in records]  # type: ignore[attr-defined]
+                removed += await self._forget(keys)
+                after = keys[-1].id
+        if erasure.at + ERASURES_KEPT_MS <= self._engine.now():
+            await self._forget([Key("erasure", project_id, erasure.id)])
+        return removed
+
+    async def _forget(self, keys: Sequence[Key]) -> int:
+        removed = 0
+        for project_id, of_project in itertools.groupby(sorted(keys), key=lambda key: key.project_id):
+            command = Forget(project_id=project_id, author=UPKEEP, keys=tuple(of_project))
+            applied = await self._engine.run(command, ProjectSettings())
+            removed += len(applied.writes)
+        return removed
+
+    async def _note_used_keys(self) -> None:
+        for project_id, key_id in self._directory.take_used():
+            command = NoteKeyUse(project_id=project_id, author=UPKEEP, key_id=key_id)
+            try:
+                await self._engine.run(command, ProjectSettings())
+            except DomainError as refusal:
+                log.info("the use of a key was not noted: %s", refusal)
