@@ -584,6 +584,13 @@ def test_a_store_that_cannot_be_reached_is_a_503_that_asks_to_come_back(
     assert "/srv/secret" not in reply.text
 
 
+def test_who_shows_no_key_is_told_so_although_the_store_cannot_be_reached(broken: InProcess) -> None:
+    breaks(broken, StoreUnavailable("gone"))
+    broken.app.service.directory.forget()
+    assert broken.ask("GET", "/v1/users/x", key="").status_code == 401
+    assert broken.ask("GET", "/v1/users/x").status_code == 503
+
+
 def test_a_server_that_is_stopping_refuses_writes_and_is_not_ready(api: InProcess) -> None:
     user = api.user(name="Ada")
     api.runner.run(api.app.service.engine.close())

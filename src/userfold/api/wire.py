@@ -230,7 +230,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return wait_s
 
     async def _run_limited(self, request: Request, caller: Caller, command: CreateUser | UpsertUser) -> Applied:
-        """Run what may make a user. Whether it does is known only afterwards, so a token is taken and may go back."""
+        """Run what may make a user. Whether it does is known only afterwards, so a token is taken and may go back.
+
+        So there are never more new users than tokens, however many are asked for at once; while very many requests
+        are under way, a new user may be refused whose token would have been given back a moment later.
+        """
         settings = caller.project.settings
         wait_s = self.rate_limits.draw("new_users", caller.key.id, request.address, settings)
         if wait_s:
@@ -373,7 +377,9 @@ class Api:
         if found is None:
             raise MethodNotAllowed(allowed=", ".join(sorted(methods)))
         seen.answered, route = found, found.route
-        caller = seen.caller = None if self._callers is None else await self._authenticate(self._callers, headers)
+        if self._callers is not None:
+            seen.caller = await authenticate(self._service.directory, self._callers, headers)
+        caller = seen.caller
         if caller is not None and caller.key.read_only and not (route.method == "GET" or route.reads):
             raise KeyReadOnly
         if route.handler is None:
@@ -459,13 +465,11 @@ class Api:
             return given
         return f"req_{self._start}{next(self._requests):012x}"
 
-    async def _authenticate(self, callers: Callers, headers: Mapping[bytes, bytes]) -> Caller:
-        return await authenticate(self._service.directory, callers, headers)
-
 
 async def authenticate(directory: Directory, callers: Callers, headers: Mapping[bytes, bytes]) -> Caller:
     """Whose key is in these headers. Raises `Unauthorized`."""
-    caller = await directory.caller(callers.token(headers))
+    token = callers.token(headers)
+    caller = await directory.caller(token) if token else None
     # Missing, wrong and revoked keys and those of the other kind are one answer: which it is helps only who has none.
     if caller is None or caller.key.kind != callers.kind:
         raise Unauthorized(kind=callers.kind, where=callers.where)
