@@ -90,7 +90,8 @@ def test_a_null_password_is_not_given(api: InProcess) -> None:
         ("bcrypt", bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()),
         ("argon2id", argon2.PasswordHasher(memory_cost=64, time_cost=1).hash(PASSWORD)),
         ("argon2i", argon2.PasswordHasher(memory_cost=64, time_cost=1, type=argon2.Type.I).hash(PASSWORD)),
-    ],    ids=["bcrypt", "argon2id", "argon2i"],  # the digests differ from run to run
+    ],
+    ids=["bcrypt", "argon2id", "argon2i"],  # the digests differ from run to run
 )
 def test_a_digest_that_another_system_made_goes_on_verifying(api: InProcess, hasher: str, digest: str) -> None:
     made = user(api, password_digest=digest, password_hasher=hasher)
