@@ -363,6 +363,7 @@ def in_process(runner: asyncio.Runner, store: Store) -> Iterator[InProcess]:
     app = runner.run(build_app(watched, public_url="http://userfold.test"))
     yield InProcess(runner, app, watched, runner.run(make_project(app)))
     runner.run(app.service.engine.close())
+    app.service.passwords.close()
 
 
 async def make_project(app: App) -> Keys:

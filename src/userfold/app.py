@@ -83,6 +83,7 @@ class App:
     async def close(self) -> None:
         """Answer what is waiting, then let go of the store."""
         await self.service.engine.close()
+        self.service.passwords.close()
         await self.service.store.close()
 
 

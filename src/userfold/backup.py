@@ -39,18 +39,18 @@ def back_up(store: BacksUp, file: Path, progress: Progress, *, database: Path, r
     Raises `BackupImpossible`, or a `StoreError`. With `replace` a file of that name gives way, once the copy is whole.
     """
     started = time.monotonic()
-    _refuse_target(file, database, replace)
+    refuse_target(file, database, replace)
     _refuse_full_disk(store, file)
     partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.partial")
     try:
         # Made first, so that no moment passes in which others could read it.
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         holds = store.backup(partial, progress)
-        _sync(partial)
+        sync(partial)
         if file.exists() and not replace:  # somebody else was faster
             raise BackupImpossible(f"{file} exists; --force replaces it")
         partial.replace(file)
-        _sync(file.parent)
+        sync(file.parent)
     except StoreFull as error:
         raise BackupImpossible(f"{file.parent} is full, or the quota of it") from error
     except OSError as error:
@@ -60,7 +60,8 @@ def back_up(store: BacksUp, file: Path, progress: Progress, *, database: Path, r
     return Backup(file=str(file), bytes=file.stat().st_size, seconds=round(time.monotonic() - started, 3), holds=holds)
 
 
-def _refuse_target(file: Path, database: Path, replace: bool) -> None:
+def refuse_target(file: Path, database: Path, replace: bool) -> None:
+    """Raise `BackupImpossible` if `file` cannot, or must not, be written."""
     if not file.parent.is_dir():
         raise BackupImpossible(f"there is no folder {file.parent}")
     # The database, its log and its lock all begin with its name; a running server would not notice, and lose all.
@@ -80,7 +81,7 @@ def _refuse_full_disk(store: BacksUp, file: Path) -> None:
         raise BackupImpossible(f"{file.parent} has {free:,} bytes free, and the copy needs {needed:,}")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Return when the file, or the names in the folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

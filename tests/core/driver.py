@@ -14,13 +14,16 @@ from userfold.core.commands import (
     CreateUser,
     DeleteUser,
     Edit,
+    ImportUser,
     Operate,
     SignInUser,
     UpdateUser,
     UpsertUser,
+    UserLine,
 )
 from userfold.core.diff import fold
 from userfold.core.errors import DomainError
+from userfold.core.export_line import read_line
 from userfold.core.jsontext import decode, encode
 from userfold.core.operations import OPERATIONS
 from userfold.core.reading import Records, Unread
@@ -167,6 +170,31 @@ def upsert(
 def delete(user: User | str, by: Author = BACKEND, **more: Any) -> DeleteUser:
     user_id = user if isinstance(user, str) else user.id
     return DeleteUser(project_id=PROJECT, author=by, user_id=user_id, **more)
+
+
+def line(user_id: str, *, change_id: str = "chg_1", version: int = 1, **fields: Any) -> dict[str, Any]:
+    """A line of an export: a user of one version, with its history."""
+    document = as_json(User(id=user_id, created_at=NOW, updated_at=NOW, version=version)) | fields
+    told = {name: value for name, value in document.items() if name not in ("version", "updated_at")}
+    change = {
+        "id": change_id,
+        "user_id": user_id,
+        "version": version,
+        "at": document["updated_at"],
+        "source": "native",
+        "actor": "key_1",
+        "trust": "backend",
+        "request_id": "req_1",
+        "operations": [{"op": "add", "path": f"/{name}", "new": value} for name, value in told.items()],
+    }
+    return {"user": document, "system": {"identifiers": {}}, "changes": [change]}
+
+
+def imported(given: dict[str, Any], **more: Any) -> ImportUser:
+    """The command that takes over what a line holds."""
+    read = read_line(given)
+    assert isinstance(read, UserLine)
+    return ImportUser(project_id=PROJECT, author=BACKEND, line=read, **more)
 
 
 def trust(value: Any) -> str | None:

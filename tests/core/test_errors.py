@@ -16,6 +16,8 @@ from tests.core.driver import (
     after,
     create,
     delete,
+    imported,
+    line,
     operate,
     run,
     sign_in,
@@ -40,12 +42,14 @@ from userfold.core.errors import (
     AttributeNotFound,
     BagTooDeep,
     BagTooLarge,
+    ChangeIdTaken,
     CommandBroken,
     DomainError,
     FieldFormatInvalid,
     FieldInvalid,
     FieldReadOnly,
     FieldUnknown,
+    HistoryInvalid,
     IdempotencyKeyReused,
     IdentifierTaken,
     InputError,
@@ -59,6 +63,10 @@ from userfold.core.errors import (
     NumberInvalid,
     OperationInvalid,
     OperationUnknown,
+    PasswordNotSet,
+    PasswordTooLong,
+    PasswordTooShort,
+    PasswordWrong,
     PathNotFound,
     ProjectNotFound,
     SegmentNotFound,
@@ -72,7 +80,9 @@ from userfold.core.errors import (
     VersionMismatch,
     VersionNotFound,
 )
+from userfold.core.export_line import read_line
 from userfold.core.jsontext import decode
+from userfold.core.passwords import check_length
 from userfold.core.reading import Unread, read_all
 from userfold.core.records import EffectiveSettings, Key
 from userfold.core.rules import apply
@@ -106,6 +116,12 @@ CODES: dict[type[DomainError], str] = {
     AttributeNotFound: "attribute_not_found",
     AttributeExists: "attribute_exists",
     IdentifierTaken: "identifier_taken",
+    ChangeIdTaken: "change_id_taken",
+    PasswordTooShort: "password_too_short",
+    PasswordTooLong: "password_too_long",
+    PasswordNotSet: "password_not_set",
+    PasswordWrong: "password_wrong",
+    HistoryInvalid: "history_invalid",
     UserIdProtected: "user_id_protected",
     UserDeleted: "user_deleted",
     UserDisabled: "user_disabled",
@@ -123,6 +139,8 @@ NOT_RAISED_BY_THE_CORE: dict[type[DomainError], str] = {
     InputError: "the family of what is wrong whatever is stored",
     NotFound: "the family of what is not there",
     CommandBroken: "the engine's, for a rule that failed in a way of its own",
+    PasswordNotSet: "the API's that verifies passwords, because that takes longer than a rule may",
+    PasswordWrong: "the same",
     VersionNotFound: "the native API's, for a version that its history does not reach",
 }
 
@@ -288,6 +306,30 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"path": "/external_id"},
         "The value at /external_id already belongs to another user.",
         applying(create({"external_id": "a"}), A),
+    ),
+    (
+        ChangeIdTaken,
+        {"path": "/changes/0/id"},
+        "The change of the id at /changes/0/id already belongs to another user of this project.",
+        applying(imported(line("user_b")), imported(line("user_a"))),
+    ),
+    (
+        HistoryInvalid,
+        {"path": "/changes/0/version", "reason": "1 is the next version"},
+        "The changes are not the history of this user: 1 is the next version.",
+        lambda: read_line(line("user_a", version=2)),
+    ),
+    (
+        PasswordTooShort,
+        {"path": "/password", "length_min": 8},
+        "The password is too short: at least 8 characters are needed.",
+        lambda: check_length("1234567"),
+    ),
+    (
+        PasswordTooLong,
+        {"path": "/password", "length_max": 1024},
+        "The password is too long: at most 1024 characters are allowed.",
+        lambda: check_length("x" * 1025),
     ),
     (
         UserIdProtected,

@@ -35,6 +35,7 @@ WRITERS = {
     "segments": "system",
     "owned": "system",
     "external_id_aliases": "system",
+    "password_enabled": "system",
     "created_at": "system",
     "updated_at": "system",
     "version": "system",

@@ -12,6 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from userfold.core.applied import Applied
+from userfold.core.claims import names_of
 from userfold.core.commands import (
     AssignSegment,
     Command,
@@ -25,6 +26,7 @@ from userfold.core.commands import (
     DeleteUser,
     Edit,
     Edits,
+    ImportUser,
     LeaveDeletedSegment,
     Once,
     Operate,
@@ -39,10 +41,21 @@ from userfold.core.commands import (
     UpdateSegment,
     UpdateUser,
     UpsertUser,
+    UserLine,
 )
 from userfold.core.merge import MODES
 from userfold.core.operations import OPERATIONS
-from userfold.core.records import ApiKey, AttributeDefinition, Project, Segment, Session
+from userfold.core.records import (
+    ApiKey,
+    AttributeDefinition,
+    Change,
+    Operation,
+    Project,
+    Secrets,
+    Segment,
+    Session,
+    User,
+)
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"
@@ -140,6 +153,46 @@ def of_project(make: Any, **fields: Any) -> st.SearchStrategy[Command]:
     return st.builds(make, project_id=st.just(PROJECT), **fields)
 
 
+DIGEST, OTHER_DIGEST = "$2b$10$" + "a" * 53, "$2b$10$" + "b" * 53
+digests = st.sampled_from([msgspec.UNSET, msgspec.UNSET, msgspec.UNSET, DIGEST, OTHER_DIGEST, None, "no digest"])
+
+
+def _line(user_id: str, *, first_change: int = 0, versions: int = 1, enabled: bool = False, **fields: Any) -> UserLine:
+    """A user with a history of its own, whose changes are numbered."""
+    user = User(id=user_id, created_at=1, updated_at=versions, version=versions, password_enabled=enabled, **fields)
+    told = {name: value for name, value in msgspec.to_builtins(user).items() if name not in ("version", "updated_at")}
+    told["external_id_aliases"] = list(user.external_id_aliases)
+    changes = tuple(
+        Change(
+            id=f"chg_{first_change + number}",
+            user_id=user_id,
+            version=number,
+            at=number,
+            source="native",
+            actor="key_1",
+            trust="backend",
+            request_id="",
+            operations=tuple(Operation(op="add", path=f"/{name}", new=value) for name, value in told.items()),
+        )
+        for number in range(1, versions + 1)
+    )
+    names = names_of(user)
+    set_by = {name: "browser" if name.startswith("external_id|") else "backend" for name in names}
+    return UserLine(user=user, names=names, set_by=set_by, changes=changes)
+
+
+LINES = [
+    _line("u1"),
+    _line("u1", versions=3, external_id="e1", external_id_aliases=("e2",), username="Ada"),
+    _line("u1", first_change=10, usercom_id=7, enabled=True),
+    _line("u2", first_change=20, versions=2, external_id="e2", traits={"a": 1.0}),
+    _line("u2", first_change=10, usercom_id=7),
+    _line("e1", first_change=30, external_id="e1"),
+]
+LINES += [
+    msgspec.structs.replace(LINES[2], secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", version=5))
+]
+
 new_ids = st.sampled_from([None, None, None, "u1", "u2", "e1"])
 session_ids = st.sampled_from([None, None, None, "#0", "#0", "#1", "#2", "ses_unknown"])
 upserted_by_operations = st.builds(
@@ -181,8 +234,29 @@ commands: st.SearchStrategy[Command] = weighted(
     (4, of_project(AssignSegment, **in_segment, if_match=versions)),
     (2, of_project(UnassignSegment, **in_segment, if_match=versions)),
     (2, of_project(LeaveDeletedSegment, **in_segment)),
-    (4, of_project(CreateUser, author=authors, edits=edits_of(documents), user_id=new_ids)),
-    (6, of_project(UpdateUser, author=authors, edits=edits_of(documents), user_id=user_ids, if_match=versions)),
+    (
+        4,
+        of_project(
+            CreateUser,
+            author=authors,
+            edits=edits_of(documents),
+            user_id=new_ids,
+            password_digest=digests,
+            replace=st.sampled_from([False, False, True]),
+        ),
+    ),
+    (
+        6,
+        of_project(
+            UpdateUser,
+            author=authors,
+            edits=edits_of(documents),
+            user_id=user_ids,
+            if_match=versions,
+            password_digest=digests,
+        ),
+    ),
+    (3, of_project(ImportUser, author=st.just(BACKEND), line=st.sampled_from(LINES), replace=st.booleans())),
     (
         6,
         of_project(

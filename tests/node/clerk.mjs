@@ -163,9 +163,9 @@ assert.deepEqual(await refusal(users.updateUserMetadata(made.id, { publicMetadat
   code: "form_param_value_invalid",
   paramName: "public_metadata",
 });
-assert.deepEqual(await refusal(users.createUser({ firstName: "Eve", password: "correct horse" })), {
+assert.deepEqual(await refusal(users.createUser({ firstName: "Eve", password: "2 short" })), {
   status: 422,
-  code: "form_param_unknown",
+  code: "form_password_length_too_short",
   paramName: "password",
 });
 assert.deepEqual(await refusal(client("sk_wrong").users.getUser(made.id)), {
@@ -181,4 +181,32 @@ assert.deepEqual(await refusal(users.banUser(made.id)), {
 assert.deepEqual(counted.raw, (await users.getUser(made.id)).raw);
 
 made.user = counted.raw;
+
+// Passwords
+
+const eve = await users.createUser({ firstName: "Eve", password: "correct horse" });
+made.eve = eve.id;
+assert.equal(eve.passwordEnabled, true);
+assert.deepEqual(await users.verifyPassword({ userId: eve.id, password: "correct horse" }), { verified: true });
+assert.deepEqual(await refusal(users.verifyPassword({ userId: eve.id, password: "wrong horse" })), {
+  status: 422,
+  code: "incorrect_password",
+  paramName: "password",
+});
+const renamed = await users.updateUser(eve.id, { lastName: "Smith", password: "battery staple" });
+assert.deepEqual([renamed.lastName, renamed.passwordEnabled], ["Smith", true]);
+assert.equal((await users.verifyPassword({ userId: eve.id, password: "battery staple" })).verified, true);
+assert.deepEqual((await users.updateUser(eve.id, { publicMetadata: { a: 1 } })).publicMetadata, { a: 1 });
+// What bcrypt made of "correct horse" elsewhere.
+const moved = await users.createUser({
+  firstName: "Bob",
+  passwordHasher: "bcrypt",
+  passwordDigest: "$2b$04$JfUj.VHR58ATmZ7lXg7k4.TAAdyoTqVavtGj0bBA1ueCb4tZj1cVS",
+});
+assert.equal((await users.verifyPassword({ userId: moved.id, password: "correct horse" })).verified, true);
+assert.deepEqual(await refusal(users.verifyPassword({ userId: made.id, password: "correct horse" })), {
+  status: 400,
+  code: "no_password_set",
+  paramName: undefined,
+});
 console.log(JSON.stringify(made));

@@ -35,6 +35,7 @@ from userfold.engine import Busy, Engine, Stopping
 from userfold.forwarded import Network, client_address
 from userfold.logs import about
 from userfold.rate_limits import Kind, RateLimits
+from userfold.secrets import Passwords
 from userfold.storage.port import Store, StoreError
 
 log = logging.getLogger("userfold.api")
@@ -235,6 +236,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     directory: Directory
     public_url: str
+    passwords: Passwords = msgspec.field(default_factory=Passwords)
     rate_limits: RateLimits = msgspec.field(default_factory=RateLimits)
     trusted_proxies: tuple[Network, ...] = ()
     access_log: bool = False

@@ -20,6 +20,7 @@ from userfold.cli.keys import keys_cli
 from userfold.cli.projects import projects_cli
 from userfold.cli.saying import EXIT_FAILED, EXIT_USAGE, print_line, say_failure
 from userfold.cli.serving import serve
+from userfold.cli.transfer import export_users, import_users
 from userfold.cli.upkeep import backup, doctor, migrate
 from userfold.cli.users import users_cli
 
@@ -36,6 +37,8 @@ cli.command()(serve)
 cli.add_typer(projects_cli, name="projects")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(users_cli, name="users")
+cli.command("export")(export_users)
+cli.command("import")(import_users)
 cli.command()(backup)
 cli.command()(migrate)
 cli.command()(doctor)

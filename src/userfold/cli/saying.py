@@ -22,6 +22,7 @@ from rich.text import Text
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_LOCKED = 3
+EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 # Where nobody looks, nothing is cut: a program, or a person with grep, gets each row as one line.
 _UNBOUNDED = 100_000

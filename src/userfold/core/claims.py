@@ -10,7 +10,7 @@ from userfold.core.records import Identifier, Key, ProjectSettings, Tombstone, U
 from userfold.core.trust import Author
 
 DAY_MS = 86_400_000
-_USERCOM_ID_BITS = 53  # what a JavaScript number holds exactly
+USERCOM_ID_BITS = 53  # what a JavaScript number holds exactly
 _USERCOM_IDS_TRIED = 256
 _NAMING_FIELDS = ("email_addresses", "phone_numbers", "username", "external_id", "usercom_id")
 
@@ -26,6 +26,12 @@ def identifiers_of(user: User) -> dict[str, str]:
     if user.usercom_id is not None:
         names[f"usercom_id|{user.usercom_id}"] = "/usercom_id"
     return names
+
+
+def names_of(user: User) -> dict[str, str]:
+    """{every identifier that names the user: the path where it stands}: what it has, and what it had."""
+    aliases = {f"external_id|{a}": f"/external_id_aliases/{i}" for i, a in enumerate(user.external_id_aliases)}
+    return aliases | identifiers_of(user)
 
 
 def claim_identifiers(project_id: str, before: User | None, after: User, author: Author, records: Records) -> Writes:
@@ -65,9 +71,17 @@ def keys_of_external_id(project_id: str, external_id: str) -> tuple[Key, Key]:
 
 def refuse_taken_id(project_id: str, user_id: str, records: Records) -> None:
     """Raise `IdentifierTaken` if a user of that id exists, or one whom an app calls so."""
-    user, claim = read_all(records, [*keys_of_external_id(project_id, user_id)])
-    if user is not None or claim is not None:
+    if user_to_replace(project_id, user_id, records) is not None:
         raise IdentifierTaken(path="/id")
+
+
+def user_to_replace(project_id: str, user_id: str, records: Records) -> User | None:
+    """The user of that id, or None. Raises `IdentifierTaken` if an app calls another one so."""
+    user, claim = read_all(records, [*keys_of_external_id(project_id, user_id)])
+    if isinstance(claim, Identifier) and claim.user_id != user_id:
+        raise IdentifierTaken(path="/id")
+    assert user is None or isinstance(user, User)
+    return user
 
 
 def refuse_tombstoned(
@@ -91,7 +105,7 @@ def keys_of_tombstones(project_id: str, external_id: str) -> tuple[Key, Key]:
 
 def free_usercom_id(project_id: str, records: Records, mint: Mint) -> int:
     """An integer below 2^53 that no user of the project has: typed User.com clients need one."""
-    mask = (1 << _USERCOM_ID_BITS) - 1
+    mask = (1 << USERCOM_ID_BITS) - 1
     first = mint.entropy >> 80 & mask  # the bits that no id of this command is made of
     tried = 0
     for count in (1, _USERCOM_IDS_TRIED):  # the first is free but for one in many thousand millions

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, AttributeType, Key, Project
+from userfold.core.records import ApiKey, AttributeType, Change, Key, Project, Secrets, User
 from userfold.core.trust import Author
 
 
@@ -31,6 +31,10 @@ Edits = tuple[Edit | Operate, ...]
 IfMatch = tuple[int, ...] | Literal["*"] | None
 
 
+# The digest of a password, made before the command because that takes long. None: remove it; unset: leave it alone.
+PasswordDigest = str | None | msgspec.UnsetType
+
+
 class Once(msgspec.Struct, frozen=True):
     """Makes a command idempotent: sent again within a day, it is answered as before and done no second time.
 
@@ -50,11 +54,33 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateUser(Command, frozen=True, kw_only=True):
-    """Make a user. An external_id that only a browser has claimed so far is adopted with all that it holds."""
+    """Make a user. An external_id that only a browser has claimed so far is adopted with all that it holds.
+
+    With `replace`, a user of the given id gives way to the new one, and leaves nothing but its usercom_id.
+    """
 
     edits: Edits
     user_id: str | None = None  # given by an import, else made here
     created_at: int | None = None
+    password_digest: PasswordDigest = msgspec.UNSET
+    replace: bool = False
+
+
+class UserLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A user as an export holds it. Made by `export_line.read_line`, which checked all that needs no records."""
+
+    user: User
+    names: dict[str, str]  # {identifier: the path where it stands}, as `claims.names_of` tells them
+    set_by: dict[str, str]  # {identifier: trust level of who claimed it}
+    changes: tuple[Change, ...]  # the whole history
+    secrets: Secrets | None = None
+
+
+class ImportUser(Command, frozen=True, kw_only=True):
+    """Take a user over with its history as it is. With `replace`, a user of that id gives way to it."""
+
+    line: UserLine
+    replace: bool = False
 
 
 class UpdateUser(Command, frozen=True, kw_only=True):
@@ -63,6 +89,7 @@ class UpdateUser(Command, frozen=True, kw_only=True):
     user_id: str
     edits: Edits
     if_match: IfMatch = None
+    password_digest: PasswordDigest = msgspec.UNSET
 
 
 class UpsertUser(Command, frozen=True, kw_only=True):

@@ -46,11 +46,28 @@ def escape(name: str) -> str:
 
 
 def fold(document: Any, operations: Iterable[Operation]) -> Any:
-    """`document` with the operations applied in order. `document` is not changed."""
+    """`document` with the operations applied in order. `document` is not changed; a secret is no part of it."""
+    ours = False  # whether `document` is a copy that was made here; most operations are on a field of its own
     for operation in operations:
-        names = [part.replace("~1", "/").replace("~0", "~") for part in operation.path.split("/")[1:]]
-        document = _apply(document, names, operation)
+        if _is_of_secret(operation):
+            continue
+        names = operation.path.split("/")[1:]
+        if "~" in operation.path:
+            names = [part.replace("~1", "/").replace("~0", "~") for part in names]
+        if len(names) == 1 and operation.at is UNSET:
+            document = document if ours else dict(document)
+            if operation.op == "remove":
+                del document[names[0]]
+            else:
+                document[names[0]] = operation.new
+        else:
+            document = _apply(document, names, operation)
+        ours = bool(names)
     return document
+
+
+def _is_of_secret(operation: Operation) -> bool:
+    return operation.op == "replace" and operation.new is UNSET and operation.at is UNSET
 
 
 def _diff_lists(before: list[Any], after: list[Any], path: str) -> Iterator[Operation]:

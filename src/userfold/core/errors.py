@@ -8,11 +8,14 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── JsonInvalid, JsonDuplicateKey, JsonTooDeep
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
+    │   ├── PasswordTooShort, PasswordTooLong
+    │   ├── HistoryInvalid
     │   └── OperationInvalid, OperationUnknown
     ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound,
     │                         SegmentNotFound, AttributeNotFound
     ├── LimitReached, AttributeExists
-    ├── IdentifierTaken, UserIdProtected, UserDeleted
+    ├── IdentifierTaken, ChangeIdTaken, UserIdProtected, UserDeleted
+    ├── PasswordNotSet, PasswordWrong
     ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
     ├── UserDisabled, UserLocked, SessionClosed
@@ -105,6 +108,25 @@ class BagTooDeep(InputError):
     code = "bag_too_deep"
 
 
+class PasswordTooShort(InputError):
+    """The password is too short: at least {length_min} characters are needed."""
+
+    code = "password_too_short"
+
+
+class PasswordTooLong(InputError):
+    """The password is too long: at most {length_max} characters are allowed."""
+
+    code = "password_too_long"
+
+
+class HistoryInvalid(InputError):
+    """The changes are not the history of this user: {reason}."""
+
+    code = "history_invalid"
+    hint = "Versions count from 1 without a gap, and applying all operations in order gives the user."
+
+
 class OperationInvalid(InputError):
     """The operation at {path} cannot be carried out: {reason}."""
 
@@ -177,6 +199,25 @@ class IdentifierTaken(DomainError):
 
     code = "identifier_taken"
     hint = "Nothing was changed. Look the other user up by that value, or choose another one."
+
+
+class ChangeIdTaken(DomainError):
+    """The change of the id at {path} already belongs to another user of this project."""
+
+    code = "change_id_taken"
+    hint = "Nothing was changed. A user's history can be imported once into a project, or into another project."
+
+
+class PasswordNotSet(DomainError):
+    """The user has no password."""
+
+    code = "password_not_set"
+
+
+class PasswordWrong(DomainError):
+    """The password is not that of the user."""
+
+    code = "password_wrong"
 
 
 class UserIdProtected(DomainError):

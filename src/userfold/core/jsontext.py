@@ -19,6 +19,8 @@ from userfold.core.errors import JsonDuplicateKey, JsonInvalid, JsonTooDeep
 TEXT_LEVELS_MAX = 100
 
 encode = msgspec.json.Encoder().encode
+# One text for equal data, whatever the order of the keys: `same_text` of two large values, at a fraction of its price.
+encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 # Smaller numbers hash to (nearly) as many different hashes (`sys.hash_info.modulus`).

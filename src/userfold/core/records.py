@@ -105,6 +105,7 @@ class User(Record, frozen=True, kw_only=True):
     created_at: Annotated[int, _system] = 0
     updated_at: Annotated[int, _system] = 0
     version: Annotated[int, _system] = 0
+    password_enabled: Annotated[bool, _system] = False  # the password itself is in `Secrets`
 
 
 FIELDS: dict[str, Field] = {
@@ -118,7 +119,8 @@ TOLD_BY_CHANGE = frozenset({"version", "updated_at"})
 class Operation(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One difference between two versions of a user. A missing `old` or `new` means absent, which null is not.
 
-    A changed list is one operation: from index `at`, `removed` gave way to `added`.
+    A changed list is one operation: from index `at`, `removed` gave way to `added`. A replacement that tells nothing
+    but its path is of a secret, such as `/password`: that it changed is history, what it was is not.
     """
 
     op: Literal["add", "replace", "remove"]

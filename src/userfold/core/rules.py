@@ -14,6 +14,7 @@ import msgspec
 from userfold.core import (
     attribute_rules,
     event_rules,
+    import_rules,
     project_rules,
     segment_rules,
     session_rules,
@@ -34,6 +35,7 @@ from userfold.core.commands import (
     DeleteSegment,
     DeleteUser,
     Forget,
+    ImportUser,
     LeaveDeletedSegment,
     NoteKeyUse,
     Once,
@@ -138,6 +140,7 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     UpdateUser: (_reads_user, user_rules.update),
     UpsertUser: (user_rules.reads_named, user_rules.upsert),
     DeleteUser: (user_rules.reads_deleted, user_rules.delete),
+    ImportUser: (import_rules.reads_imported, import_rules.import_user),
     StartSession: (_reads_nothing, session_rules.start_session),
     SignInUser: (session_rules.reads_user_and_sign_ins, session_rules.sign_in),
     RevokeSignIn: (session_rules.reads_sign_in, session_rules.revoke_sign_in),

@@ -19,13 +19,14 @@ from userfold.core.claims import (
     claim_identifiers,
     free_usercom_id,
     identifier_key,
-    identifiers_of,
     keys_of_external_id,
     keys_of_tombstones,
     may_adopt,
+    names_of,
     refuse_taken_id,
     refuse_tombstoned,
     tombstone_id,
+    user_to_replace,
 )
 from userfold.core.commands import (
     Command,
@@ -52,6 +53,7 @@ from userfold.core.ids import Mint
 from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
 from userfold.core.operations import operate
+from userfold.core.passwords import NOTHING, Joined, join_password
 from userfold.core.reading import Records, Writes, existing_user, match_version, read, read_all
 from userfold.core.records import (
     FIELDS,
@@ -76,15 +78,15 @@ def create(command: CreateUser, records: Records, mint: Mint, settings: Effectiv
     external_id = _given_external_id(command.edits)
     if command.user_id is not None:
         normal(identifiers.external_id, command.user_id, "/id")
+        if command.replace:
+            return _replace(command, command.user_id, records, mint, settings)
         refuse_taken_id(command.project_id, command.user_id, records)
     elif external_id is not None:
         claim = read(records, identifier_key(command.project_id, f"external_id|{external_id}"), Identifier)
         user = existing_user(records, command.project_id, claim.user_id) if claim is not None else None
         if claim is not None and user is not None and may_adopt(claim, user, command.author):
             return _adopt(command, user, external_id, command.edits, records, mint, settings)
-    return _make(
-        command, command.edits, records, mint, settings, user_id=command.user_id, created_at=command.created_at
-    )
+    return make(command, command.edits, records, mint, settings, user_id=command.user_id, created_at=command.created_at)
 
 
 def update(command: UpdateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -106,7 +108,7 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effectiv
             raise UserNotFound(user_id=external_id)
         fields = attribute(session, "").fields | {"external_id"}
         edits = (Edit("replace", {"external_id": external_id}), *edits)
-        applied = _make(command, edits, records, mint, settings, fields=fields, named=external_id)
+        applied = make(command, edits, records, mint, settings, fields=fields, named=external_id)
         return _link(command, session, applied)
     match_version(user.version, command.if_match)
     fields = attribute(session, user.id).fields
@@ -119,31 +121,52 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: Effectiv
     project_id, author = command.project_id, command.author
     user = existing_user(records, project_id, command.user_id)
     match_version(user.version, command.if_match)
-    names = [*identifiers_of(user), *(f"external_id|{alias}" for alias in user.external_id_aliases)]
-    freed = [identifier_key(project_id, name) for name in names]
     # A browser names users by external_id, or by the id itself: both must be known again as deleted.
-    external = [tombstone_id(project_id, name) for name in names if name.startswith("external_id|")]
+    external = [tombstone_id(project_id, name) for name in names_of(user) if name.startswith("external_id|")]
     closed = [Key("tombstone", project_id, id_) for id_ in (user.id, *external)]
-    # Read, because what is written over must be known: an earlier user of that name may have left a tombstone.
-    read_all(records, [*freed, *closed])
-    writes: Writes = {
-        Key("user", project_id, user.id): None,
-        Key("changes", project_id, user.id): None,
-        Key("answers", project_id, user.id): None,
-        Key("sign_ins", project_id, user.id): None,
-        **dict.fromkeys(freed),
-    }
     # What is too much for one transaction: a sweep finds the rest by this record.
-    erasure, secrets = Key("erasure", project_id, user.id), Key("secrets", project_id, user.id)
-    if read_all(records, [erasure, secrets])[1] is not None:
-        writes[secrets] = None
+    erasure = Key("erasure", project_id, user.id)
+    # Read, because what is written over must be known: an earlier user of that name may have left a tombstone.
+    read_all(records, [erasure, *closed])
+    writes: Writes = {Key("user", project_id, user.id): None, **removal(project_id, user, records)}
     writes[erasure] = Erasure(id=user.id, project_id=project_id, at=mint.now)
     for key in closed:
         writes[key] = Tombstone(id=key.id, user_id=user.id, at=mint.now, source=author.source, actor=author.actor)
     return Applied(writes=writes)
 
 
-def _make(
+def removal(project_id: str, user: User, records: Records) -> Writes:
+    """The writes that remove everything of a user but its own record."""
+    freed = [identifier_key(project_id, name) for name in names_of(user)]
+    secrets = Key("secrets", project_id, user.id)
+    kept = read_all(records, [secrets, *freed])[0]
+    return {
+        Key("changes", project_id, user.id): None,
+        Key("answers", project_id, user.id): None,
+        Key("sign_ins", project_id, user.id): None,
+        **dict.fromkeys(freed),
+        **({} if kept is None else {secrets: None}),
+    }
+
+
+def _replace(command: CreateUser, user_id: str, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
+    """A new user in the place of one of its id. Typed clients know the old one's usercom_id, so that stays."""
+    old = user_to_replace(command.project_id, user_id, records)
+    gone = {} if old is None else removal(command.project_id, old, records)
+    applied = make(
+        command,
+        command.edits,
+        records,
+        mint,
+        settings,
+        user_id=user_id,
+        usercom_id=None if old is None else old.usercom_id,
+        created_at=command.created_at,
+    )
+    return msgspec.structs.replace(applied, writes=gone | applied.writes, created=old is None)
+
+
+def make(
     command: Command,
     edits: Edits,
     records: Records,
@@ -151,6 +174,7 @@ def _make(
     settings: EffectiveSettings,
     *,
     user_id: str | None = None,
+    usercom_id: int | None = None,
     created_at: int | None = None,
     fields: frozenset[str] = ALL_FIELDS,
     named: str | None = None,
@@ -159,21 +183,22 @@ def _make(
     project_id, author = command.project_id, command.author
     blank = User(
         id=user_id or mint.id("user_"),
-        usercom_id=free_usercom_id(project_id, records, mint),
+        usercom_id=usercom_id or free_usercom_id(project_id, records, mint),
         created_at=mint.now if created_at is None else created_at,
         updated_at=mint.now,
     )
     changed, _, ignored = _edited(blank, edits, author, mint, settings, fields, named)
-    user = _next_version(blank, changed, author, mint)
+    password, not_permitted = _password(command, blank, records)
+    user = _next_version(blank, changed | password.fields, author, mint)
     if author.trust != "backend":
         refuse_tombstoned(project_id, user.external_id, records, mint.now, settings)
-    writes = claim_identifiers(project_id, None, user, author, records)
+    writes = claim_identifiers(project_id, None, user, author, records) | password.writes
     operations = tuple(
         Operation(op="add", path=f"/{name}", new=json_value(user, name))
         for name in FIELDS
         if name not in TOLD_BY_CHANGE
     )
-    return changed_user(command, user, writes, operations, mint, created=True, ignored=ignored)
+    return changed_user(command, user, writes, operations, mint, created=True, ignored=(*ignored, *not_permitted))
 
 
 def _change(
@@ -191,16 +216,19 @@ def _change(
     if before.disabled and command.author.trust != "backend":
         raise UserDisabled
     changed, operations, ignored = _edited(before, edits, command.author, mint, settings, fields, named)
-    after = _next_version(before, changed, command.author, mint, adopted=adopted)
+    password, not_permitted = _password(command, before, records)
+    ignored += not_permitted
+    after = _next_version(before, changed | password.fields, command.author, mint, adopted=adopted)
     for name in ("owned", "external_id_aliases"):
         if getattr(before, name) is not getattr(after, name):
             operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
+    operations += password.operations
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
     named_anew = "external_id" in changed and after.external_id not in before.external_id_aliases
     if named_anew and command.author.trust != "backend":
         refuse_tombstoned(command.project_id, after.external_id, records, mint.now, settings)
-    writes = claim_identifiers(command.project_id, before, after, command.author, records)
+    writes = claim_identifiers(command.project_id, before, after, command.author, records) | password.writes
     if after.disabled and not before.disabled:
         writes |= revoke_all(command.project_id, before.id, records, mint.now)
     return changed_user(command, after, writes, operations, mint, created=adopted, ignored=ignored)
@@ -222,6 +250,14 @@ def _adopt(
     claimed = Identifier(identifier=name, user_id=user.id, set_by=command.author.trust)
     writes = {**applied.writes, identifier_key(command.project_id, name): claimed}
     return msgspec.structs.replace(applied, writes=writes, created=True)
+
+
+def _password(command: Command, user: User, records: Records) -> tuple[Joined, tuple[Ignored, ...]]:
+    """What the password that comes with a command comes to, and that it is left alone where only a backend may."""
+    digest = command.password_digest if isinstance(command, CreateUser | UpdateUser) else msgspec.UNSET
+    if digest is not msgspec.UNSET and command.author.trust != "backend":
+        return NOTHING, (Ignored("/password", "not_permitted"),)
+    return join_password(command.project_id, user, digest, records), ()
 
 
 def _edited(

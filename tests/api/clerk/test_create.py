@@ -118,8 +118,6 @@ def test_what_loosens_checks_is_taken_without_effect(api: InProcess) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "password",
-        "password_digest",
         "totp_secret",
         "backup_codes",
         "web3_wallet",

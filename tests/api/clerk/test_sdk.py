@@ -52,6 +52,11 @@ def test_the_javascript_sdk_makes_reads_merges_and_replaces(tmp_path: Path) -> N
         made = run("clerk.mjs", server.url, server.secret_key)
         user = client.get(f"/v1/users/{made['id']}").json()
         changes = history(client, made["id"])
+        eve = history(client, made["eve"])
+        log = server.log()
+    assert eve[1]["operations"][-1] == {"op": "replace", "path": "/password"}
+    for secret in ("argon2", "correct horse", "battery staple"):
+        assert secret not in json.dumps(eve) + log
     seen = made["user"]
     for bag in ("public_metadata", "private_metadata", "unsafe_metadata"):
         assert seen[bag] == user[bag]

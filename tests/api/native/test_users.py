@@ -52,6 +52,7 @@ EMPTY: dict[str, Any] = {
     "segments": [],
     "owned": [],
     "external_id_aliases": [],
+    "password_enabled": False,
     "version": 1,
 }
 
@@ -243,6 +244,7 @@ READ_ONLY: list[tuple[str, Any]] = [
     ("segments", ["seg_1"]),
     ("owned", ["locale"]),
     ("external_id_aliases", ["x"]),
+    ("password_enabled", True),
     ("version", None),
     ("id", None),
     ("version", 1.0),

@@ -11,19 +11,26 @@ from typing import Any
 from userfold.api.wire import HeaderInvalid, Request
 from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown
+from userfold.core.passwords import check_length
 from userfold.core.records import EmailAddress, PhoneNumber, User
 
 METADATA = ("public_metadata", "private_metadata", "unsafe_metadata")
+METADATA_APART = "2026-05-12"  # from this version on, metadata has routes of its own
 
 API_VERSIONS = frozenset({"2021-02-05", "2024-10-01", "2025-03-12", "2025-04-10", "2025-11-10", "2026-05-12"})
 
-# Parameters of POST /users that mean the same to us.
-_SAME = frozenset({"external_id", "first_name", "last_name", "locale", "timezone", *METADATA})
+# Parameters of POST and PATCH /users that mean the same to us.
+_PROFILE = frozenset({"external_id", "first_name", "last_name", "locale", "timezone"})
+_SAME = frozenset({*_PROFILE, *METADATA})
+# They say how the password comes, and are read by `password`.
+_PASSWORD = frozenset({"password", "password_digest", "password_hasher", "skip_password_checks"})
+# Clerk's name of a way to make digests → what a digest begins with. Clerk knows more that Userfold cannot verify.
+_HASHERS = {"argon2i": ("$argon2i$",), "argon2id": ("$argon2id$",), "bcrypt": ("$2a$", "$2b$", "$2y$")}
 _STATUSES = ("email_address_identification_status", "phone_number_identification_status")
-# They loosen checks that Userfold does not make, or switch on what it does anyway.
+# They loosen checks that Userfold does not make, or ask for messages that it does not send.
 _NO_EFFECT = frozenset(
     {
-        "skip_password_checks",
+        "notify_primary_email_address_changed",
         "skip_password_requirement",
         "skip_user_requirement",
         "skip_legal_checks",
@@ -61,7 +68,7 @@ def user(user: User, public_url: str) -> dict[str, Any]:
         "saml_accounts": [],
         "enterprise_accounts": [],
         "organization_memberships": [],
-        "password_enabled": False,
+        "password_enabled": user.password_enabled,
         "two_factor_enabled": False,
         "totp_enabled": False,
         "backup_code_enabled": False,
@@ -138,9 +145,74 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
             created_at = _time(value, name)
         elif name in _STATUSES:
             _check_statuses(name, body)
-        elif name not in _NO_EFFECT:
+        elif name not in _NO_EFFECT and name not in _PASSWORD:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields, created_at
+
+
+def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a user from the parameters of `PATCH /users/{id}`."""
+    known = _PROFILE if request.header(b"clerk-api-version") == METADATA_APART else _SAME
+    fields: dict[str, Any] = {}
+    for name, value in body.items():
+        if name in known:
+            fields[name] = value
+        elif name == "username":
+            fields[name] = None if value == "" else value
+        elif name not in _NO_EFFECT and name not in _PASSWORD and name != "sign_out_of_other_sessions":
+            raise FieldUnknown(path=f"/{escape(name[:255])}")
+    return fields
+
+
+def password(body: dict[str, Any]) -> tuple[str | None, str | None]:
+    """(the password, a digest of it): at most one is given. Null is not given: to remove one has a route of its own."""
+    plain, digest, hasher = (body.get(name) for name in ("password", "password_digest", "password_hasher"))
+    for name in ("password", "password_digest", "password_hasher"):
+        if not isinstance(body.get(name), str | None):
+            raise FieldInvalid(path=f"/{name}", reason="a string is needed")
+    if digest is None and hasher is None:
+        if plain is not None and (not skips_password_checks(body) or plain == ""):
+            check_length(plain)
+        return plain, None
+    if plain is not None:
+        raise FieldInvalid(path="/password_digest", reason="it cannot be combined with password")
+    if hasher not in _HASHERS:
+        raise FieldInvalid(path="/password_hasher", reason=f"one of {', '.join(_HASHERS)} is needed")
+    if digest is None or not digest.startswith(_HASHERS[hasher]):
+        raise FieldFormatInvalid(path="/password_digest", reason=f"it is not one of {hasher}")
+    return None, digest
+
+
+def skips_password_checks(body: dict[str, Any]) -> bool:
+    """Whether the password is taken as it is."""
+    return _flag(body, "skip_password_checks")
+
+
+def signs_out(body: dict[str, Any]) -> bool:
+    """Whether all sign-ins are to end."""
+    return _flag(body, "sign_out_of_other_sessions")
+
+
+def password_to_verify(request: Request) -> str:
+    """The password that `POST /users/{id}/verify_password` asks about."""
+    body = request.json_object()
+    refuse_unknown(body, "password")
+    given = body.get("password")
+    if not isinstance(given, str):
+        raise FieldInvalid(path="/password", reason="a string is needed")
+    return given
+
+
+def body_or_nothing(request: Request) -> dict[str, Any]:
+    """The parameters of a route that may be called without any: then JavaScript's SDK sends no body."""
+    return request.json_object() if request.body else {}
+
+
+def refuse_unknown(body: dict[str, Any], *known: str) -> None:
+    """Raise `FieldUnknown` for any parameter but these."""
+    for name in body:
+        if name not in known:
+            raise FieldUnknown(path=f"/{escape(name[:255])}")
 
 
 def metadata(request: Request) -> dict[str, Any]:
@@ -148,9 +220,7 @@ def metadata(request: Request) -> dict[str, Any]:
     if not request.body:
         return {}
     body = request.json_object()
-    for name in body:
-        if name not in METADATA:
-            raise FieldUnknown(path=f"/{escape(name[:255])}")
+    refuse_unknown(body, *METADATA)
     return body
 
 
@@ -201,6 +271,13 @@ def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
     else:
         _check_statuses(f"{name}_identification_status", body)
     return [{name: value, "verified": status == "verified"} for value, status in zip(values, statuses, strict=True)]
+
+
+def _flag(body: dict[str, Any], name: str) -> bool:
+    given = body.get(name)
+    if not isinstance(given, bool | None):
+        raise FieldInvalid(path=f"/{name}", reason="true or false is needed")
+    return given is True
 
 
 def _time(value: Any, name: str) -> int | None:

@@ -52,6 +52,9 @@ log = logging.getLogger("userfold.storage.sqlite")
 COMMIT_INLINE_MS_MAX = 0.5  # the median of the last commits; longer ones would hold up every other request
 COMMITS_WATCHED = 32
 LOCK_WAIT_MS = 10_000  # another process may write beside the server, in short transactions
+# SQLite's own timeout looks again after up to 100 ms. Between the transactions of an import there is less than that, so
+# whoever looks so seldom would be overtaken again and again.
+LOCK_LOOK_S = 0.002
 READ_TIME_S_MAX = 1.0  # a read transaction keeps the write-ahead log from being cut off
 READER_THREADS = 3
 ATTEMPTS_MAX = 3
@@ -233,7 +236,7 @@ class SQLiteStore:
     def _run_in_thread(self, make_fold: Callable[[], Fold[T]]) -> T:
         if self._checkpointer is not None and self._checkpointer.over_cap:
             self._checkpointer.catch_up()
-        self._writer.set_busy_timeout(LOCK_WAIT_MS)
+        self._writer.set_busy_handler(_patience())
         try:
             return self._attempts(make_fold)
         except _Busy:
@@ -399,6 +402,17 @@ class SQLiteStore:
             raise _translated(error) from error
 
 
+def _patience() -> Callable[[int], bool]:
+    """A busy handler: wait a little, then look again, as long as there is time."""
+    deadline = time.monotonic() + LOCK_WAIT_MS / 1000
+
+    def look_again(looks: int) -> bool:
+        time.sleep(LOCK_LOOK_S)
+        return time.monotonic() < deadline
+
+    return look_again
+
+
 class _Busy(Exception):
     """Another connection holds the write lock."""
 
@@ -422,9 +436,9 @@ def _row(db: apsw.Connection, sql: str, values: tuple[Any, ...]) -> tuple[Any, .
 
 def _read_one(db: apsw.Connection, key: Key) -> Record | tuple[Record, ...] | None:
     at = (key.project_id, key.id)
-    if key.kind == "user":
-        row = _row(db, tables.SELECT_USER, at)
-        return None if row is None else from_text("user", row[0])
+    if key.kind in ("user", "change"):
+        row = _row(db, tables.SELECT_USER if key.kind == "user" else tables.SELECT_CHANGE, at)
+        return None if row is None else from_text(key.kind, row[0])
     if key.kind in tables.SELECT_MEMBERS:
         rows = db.execute(tables.SELECT_MEMBERS[key.kind], at)
         return tuple(from_text(COLLECTIONS[key.kind], text) for (text,) in rows)

@@ -141,6 +141,7 @@ WITH RECURSIVE chain (id, previous_id) AS (
 DELETE FROM changes WHERE project_id = ?1 AND id IN (SELECT id FROM chain)
 """
 
+SELECT_CHANGE = "SELECT document FROM changes WHERE project_id = ?1 AND id = ?2"
 SELECT_HEAD = "SELECT version, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
 SELECT_MARK = (
     "SELECT change_id FROM change_marks WHERE project_id = ?1 AND user_id = ?2 AND version >= ?3"

@@ -1,0 +1,282 @@
+"""One line of an export as a value, and back: its shape, and all checks of it that need no other record.
+
+    {"user": {…}, "system": {"identifiers": {…}}, "changes": [{…}, …], "secrets": {…}}
+
+With `changes`, the line is a user with its whole history, to be written as it is. Without, `user` holds the fields of
+a new user, as people bring them from other systems. Paths in refusals are those of the user's own fields, or begin
+with `/system`, `/changes` or `/secrets`, which no field is called.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Set
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from userfold.core import identifiers
+from userfold.core.claims import USERCOM_ID_BITS, names_of
+from userfold.core.commands import PasswordDigest, UserLine
+from userfold.core.diff import escape, fold
+from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, HistoryInvalid
+from userfold.core.fields import ADDRESSES_MAX, check_bag, normal
+from userfold.core.jsontext import encode, encode_sorted
+from userfold.core.passwords import check_digest
+from userfold.core.records import (
+    FIELDS,
+    TOLD_BY_CHANGE,
+    Change,
+    EmailAddress,
+    Identifier,
+    Operation,
+    PhoneNumber,
+    Secrets,
+    User,
+)
+from userfold.core.trust import OWNABLE, Level
+
+TIME_MS_MAX = (1 << 53) - 1
+
+_PARTS = frozenset({"user", "system", "changes", "secrets"})
+_SECRETS = frozenset(Secrets.__struct_fields__) - {"id"}
+_LEVELS = frozenset(get_args(Level))
+_CHANGE = frozenset(Change.__struct_fields__)
+_OPERATION = frozenset(Operation.__struct_fields__)
+_ADDRESSES = {
+    "email_addresses": ("email_address", identifiers.email, frozenset(EmailAddress.__struct_fields__)),
+    "phone_numbers": ("phone_number", identifiers.phone, frozenset(PhoneNumber.__struct_fields__)),
+}
+_WHERE = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$", re.DOTALL)
+
+T = TypeVar("T")
+
+
+class NewUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A line without history: what a creation takes."""
+
+    fields: dict[str, Any]
+    id: str | None
+    created_at: int | None
+    password_digest: PasswordDigest
+
+
+def write_head(user: User, claims: Iterable[Identifier]) -> bytes:
+    """The beginning of a line. Encoded changes follow, with commas between them, and then `write_tail`."""
+    system = {"identifiers": {claim.identifier: claim.set_by for claim in claims}}
+    return b'{"user":' + encode(user) + b',"system":' + encode(system) + b',"changes":['
+
+
+def write_tail(secrets: Secrets | None) -> bytes:
+    """The end of a line."""
+    if secrets is None:
+        return b"]}\n"
+    kept = {name: getattr(secrets, name) for name in Secrets.__struct_fields__ if name != "id"}
+    return b'],"secrets":' + encode(kept) + b"}\n"
+
+
+def read_line(value: Any) -> UserLine | NewUser:
+    """What a line says. Raises an `InputError`."""
+    line = _object(value, "")
+    _refuse_unknown(line, _PARTS, "")
+    document = _object(line.get("user"), "/user")
+    if "changes" not in line and "system" not in line:
+        return _new_user(document, line.get("secrets"))
+    _refuse_unknown(document, FIELDS.keys(), "")
+    user = _converted(document, User, "")
+    _check_user(user, document)
+    changes = _changes(line.get("changes"), user)
+    _check_history(user, document, changes)
+    secrets = _secrets(line["secrets"], user) if line.get("secrets") is not None else None
+    names = names_of(user)
+    set_by = _set_by(line.get("system", {}), names)
+    return UserLine(user=user, names=names, set_by=set_by, changes=changes, secrets=secrets)
+
+
+def _new_user(document: dict[str, Any], secrets: Any) -> NewUser:
+    fields = dict(document)
+    id_, created_at = fields.pop("id", None), fields.pop("created_at", None)
+    if id_ is None and fields.get("external_id") is None:
+        reason = "an id or an external_id is needed, by which the user is known again if the import is run again"
+        raise FieldInvalid(path="/id", reason=reason)
+    if id_ is not None and not isinstance(id_, str):
+        raise FieldInvalid(path="/id", reason="a string is needed")
+    if created_at is not None and not (type(created_at) is int and 0 <= created_at <= TIME_MS_MAX):
+        raise FieldInvalid(path="/created_at", reason="milliseconds since the epoch are needed")
+    digest: PasswordDigest = msgspec.UNSET
+    if secrets is not None:
+        _refuse_unknown(_object(secrets, "/secrets"), frozenset({"password_digest"}), "/secrets")
+        digest = _digest(secrets.get("password_digest"))
+    return NewUser(fields=fields, id=id_, created_at=created_at, password_digest=digest)
+
+
+def _digest(given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise FieldInvalid(path="/secrets/password_digest", reason="a string is needed")
+    if given is not None:
+        check_digest(given, "/secrets/password_digest")
+    return given
+
+
+# The user. What its fields accept is what every write accepts, and all of it must be in its normal form already.
+
+
+def _check_user(user: User, document: dict[str, Any]) -> None:
+    for name, field in FIELDS.items():
+        value, path = getattr(user, name), f"/{name}"
+        if field.kind == "bag":
+            check_bag(value, path)
+        elif isinstance(value, str):
+            _text(value, path)
+    _text(user.id, "/id", identifiers.external_id)
+    for name in ("external_id", "username"):
+        if getattr(user, name) is not None:
+            normal(getattr(identifiers, name), getattr(user, name), f"/{name}")
+    for name, (value_name, normalise, known) in _ADDRESSES.items():
+        for index, address in enumerate(document.get(name, ())):
+            _refuse_unknown(address, known, f"/{name}/{index}")
+        _check_addresses(getattr(user, name), value_name, normalise, f"/{name}")
+    for name in ("created_at", "updated_at"):
+        _time(getattr(user, name), f"/{name}")
+    if user.usercom_id is not None and not 0 < user.usercom_id < 1 << USERCOM_ID_BITS:
+        raise FieldInvalid(path="/usercom_id", reason="a positive integer below 2^53 is needed")
+    for index, segment in enumerate(user.segments):
+        _text(segment, f"/segments/{index}")
+    if not OWNABLE.issuperset(user.owned):
+        raise FieldInvalid(path="/owned", reason="only fields that a backend can own may stand here")
+    for index, alias in enumerate(user.external_id_aliases):
+        _text(alias, f"/external_id_aliases/{index}", identifiers.external_id)
+    if user.external_id in user.external_id_aliases or _has_twins(user.external_id_aliases):
+        raise FieldInvalid(path="/external_id_aliases", reason="an external_id stands here twice")
+
+
+def _check_addresses(addresses: tuple[Any, ...], value_name: str, normalise: Any, path: str) -> None:
+    if len(addresses) > ADDRESSES_MAX:
+        raise FieldInvalid(path=path, reason=f"at most {ADDRESSES_MAX} are allowed")
+    for index, address in enumerate(addresses):
+        value, here = getattr(address, value_name), f"{path}/{index}"
+        if normal(normalise, value, f"{here}/{value_name}") != value:
+            raise FieldFormatInvalid(path=f"{here}/{value_name}", reason="it is not in its normal form")
+        _text(address.id, f"{here}/id", identifiers.external_id)
+        _time(address.created_at, f"{here}/created_at")
+        _time(address.updated_at, f"{here}/updated_at")
+    if _has_twins([getattr(address, value_name) for address in addresses]):
+        raise FieldInvalid(path=path, reason="an address stands in the list twice")
+    if addresses and sum(address.primary for address in addresses) != 1:
+        raise FieldInvalid(path=path, reason="one must be primary")
+
+
+# The history.
+
+
+def _changes(given: Any, user: User) -> tuple[Change, ...]:
+    if not isinstance(given, list):
+        raise FieldInvalid(path="/changes", reason="a list is needed")
+    changes = _converted(given, tuple[Change, ...], "/changes")
+    at = 0
+    for index, (change, document) in enumerate(zip(changes, given, strict=True)):
+        path = f"/changes/{index}"
+        _refuse_unknown(document, _CHANGE, path)
+        for number, operation in enumerate(document["operations"]):
+            _refuse_unknown(operation, _OPERATION, f"{path}/operations/{number}")
+        _text(change.id, f"{path}/id", identifiers.external_id)
+        for name in ("source", "actor", "request_id"):
+            _text(getattr(change, name), f"{path}/{name}")
+        if change.trust not in _LEVELS:
+            raise FieldInvalid(path=f"{path}/trust", reason=f"one of {', '.join(sorted(_LEVELS))} is needed")
+        _time(change.at, f"{path}/at")
+        if change.user_id != user.id:
+            raise HistoryInvalid(path=f"{path}/user_id", reason="it is of another user")
+        if change.version != index + 1:
+            raise HistoryInvalid(path=f"{path}/version", reason=f"{index + 1} is the next version")
+        if change.at < at:
+            raise HistoryInvalid(path=f"{path}/at", reason="it is earlier than the change before")
+        at = change.at
+    if _has_twins([change.id for change in changes]):
+        raise HistoryInvalid(path="/changes", reason="two have the same id")
+    return changes
+
+
+def _check_history(user: User, document: dict[str, Any], changes: tuple[Change, ...]) -> None:
+    if not changes or (user.version, user.updated_at) != (changes[-1].version, changes[-1].at):
+        raise HistoryInvalid(path="/changes", reason="the last one did not make this version of the user")
+    folded: Any = {}
+    try:
+        for change in changes:
+            folded = fold(folded, change.operations)
+        same = folded.keys() <= FIELDS.keys() and _same(user, document, folded)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError, msgspec.ValidationError):
+        same = False
+    if not same:
+        raise HistoryInvalid(path="/changes", reason="they do not lead to this user")
+
+
+def _same(user: User, document: dict[str, Any], folded: dict[str, Any]) -> bool:
+    told = {name: getattr(user, name) for name in TOLD_BY_CHANGE}
+    if encode_sorted({**folded, **told}) == encode_sorted(document):
+        return True
+    # Fields that were added since have their defaults, wherever they are missing.
+    return encode_sorted(msgspec.convert({**folded, **told}, User)) == encode_sorted(user)
+
+
+# The rest.
+
+
+def _set_by(given: Any, names: dict[str, str]) -> dict[str, str]:
+    _refuse_unknown(_object(given, "/system"), frozenset({"identifiers"}), "/system")
+    levels = _object(given.get("identifiers", {}), "/system/identifiers")
+    _refuse_unknown(levels, names.keys(), "/system/identifiers")
+    for name, level in levels.items():
+        if not isinstance(level, str) or level not in _LEVELS:
+            path = f"/system/identifiers/{escape(name)}"
+            raise FieldInvalid(path=path, reason=f"one of {', '.join(sorted(_LEVELS))} is needed")
+    return dict.fromkeys(names, "backend") | levels
+
+
+def _secrets(given: Any, user: User) -> Secrets:
+    _refuse_unknown(_object(given, "/secrets"), _SECRETS, "/secrets")
+    digest = _digest(given.get("password_digest"))
+    if user.password_enabled != (digest is not None):
+        raise FieldInvalid(path="/secrets/password_digest", reason="the user's password_enabled says otherwise")
+    secrets = _converted({**given, "id": user.id}, Secrets, "/secrets")
+    for text in (secrets.totp_secret or "", *secrets.backup_code_digests):
+        _text(text, "/secrets")
+    return secrets
+
+
+def _object(given: Any, path: str) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise FieldInvalid(path=path, reason="an object is needed")
+    return given
+
+
+def _refuse_unknown(given: dict[str, Any], known: Set[str], path: str) -> None:
+    if not given.keys() <= known:
+        name = next(name for name in given if name not in known)
+        raise FieldUnknown(path=f"{path}/{escape(name[:255])}")
+
+
+def _converted(given: Any, kind: type[T], path: str) -> T:
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        matched = _WHERE.match(str(error))
+        assert matched is not None
+        reason, where = matched.groups()
+        # `$.email_addresses[0].id` as a pointer; `[...]` is a member of an object, and where we cannot go further.
+        inner = re.sub(r"\[(\d+)\]", r".\1", (where or "").partition("[...]")[0]).replace(".", "/")
+        raise FieldInvalid(path=path + inner, reason=reason[:1].lower() + reason[1:]) from None
+
+
+def _text(value: str, path: str, normalise: Any = identifiers.bounded) -> None:
+    normal(normalise, value, path)
+
+
+def _time(value: int, path: str) -> None:
+    if not 0 <= value <= TIME_MS_MAX:
+        raise FieldInvalid(path=path, reason="milliseconds since the epoch are needed")
+
+
+def _has_twins(values: Iterable[Any]) -> bool:
+    listed = list(values)
+    return len(set(listed)) != len(listed)

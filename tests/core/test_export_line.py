@@ -1,0 +1,258 @@
+"""A line of an export is taken if it is what an export writes; anything else is refused with the path at fault."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec import UNSET
+
+from tests.core.driver import NOW, line
+from userfold.core.commands import UserLine
+from userfold.core.errors import InputError
+from userfold.core.export_line import NewUser, read_line, write_head, write_tail
+from userfold.core.jsontext import decode, encode
+from userfold.core.records import Identifier, Secrets
+
+BCRYPT = "$2b$10$" + "a" * 53
+Line = dict[str, Any]
+
+EMAIL = {
+    "id": "idn_1",
+    "email_address": "ada@example.com",
+    "verified": True,
+    "primary": True,
+    "created_at": NOW,
+    "updated_at": NOW,
+}
+
+
+def full() -> Line:
+    """A line with something in most places."""
+    return line(
+        "user_a",
+        external_id="a",
+        usercom_id=7,
+        username="Ada",
+        email_addresses=[EMAIL],
+        public_metadata={"a": [1, None, 1.0]},
+        owned=["external_id"],
+        external_id_aliases=["b"],
+        password_enabled=True,
+    ) | {
+        "system": {"identifiers": {"external_id|b": "browser"}},
+        "secrets": {"password_digest": BCRYPT, "totp_secret": None, "backup_code_digests": ["x"], "version": 3},
+    }
+
+
+def test_what_is_written_is_what_was_read() -> None:
+    given = full()
+    read = read_line(given)
+    assert isinstance(read, UserLine)
+    assert read.set_by == {
+        "external_id|b": "browser",
+        "email|ada@example.com": "backend",
+        "username|ada": "backend",
+        "external_id|a": "backend",
+        "usercom_id|7": "backend",
+    }
+    claims = [Identifier(identifier=name, user_id="user_a", set_by=level) for name, level in read.set_by.items()]
+    text = write_head(read.user, claims) + b",".join(map(encode, read.changes)) + write_tail(read.secrets)
+    assert text.endswith(b"\n")
+    assert encode(decode(text)) + b"\n" == text
+    given["system"] = {"identifiers": read.set_by}
+    assert decode(text) == given
+    assert read.secrets == Secrets(id="user_a", password_digest=BCRYPT, backup_code_digests=("x",), version=3)
+
+
+def test_a_field_that_is_newer_than_the_export_has_its_default() -> None:
+    given = line("user_a")
+    del given["user"]["password_enabled"]
+    given["changes"][0]["operations"].pop()
+    read = read_line(given)
+    assert isinstance(read, UserLine)
+    assert read.user.password_enabled is False
+    given["user"]["password_enabled"] = False  # the user was written by a newer program, its first change was not
+    assert isinstance(read_line(given), UserLine)
+
+
+def test_a_line_with_a_user_alone_is_a_new_user() -> None:
+    read = read_line({"user": {"id": "42", "created_at": 5, "name": "Ada"}, "secrets": {"password_digest": BCRYPT}})
+    assert read == NewUser(fields={"name": "Ada"}, id="42", created_at=5, password_digest=BCRYPT)
+    assert read_line({"user": {"external_id": "a"}}) == NewUser(
+        fields={"external_id": "a"}, id=None, created_at=None, password_digest=UNSET
+    )
+
+
+def put(*steps: str | int, value: Any) -> Callable[[Line], None]:
+    """Set what stands there."""
+
+    def change(given: Line) -> None:
+        at: Any = given
+        for step in steps[:-1]:
+            at = at[step]
+        at[steps[-1]] = value
+
+    return change
+
+
+def both(name: str, value: Any) -> Callable[[Line], None]:
+    """Set a field of the user, and in its history, so that only the field is wrong."""
+
+    def change(given: Line) -> None:
+        given["user"][name] = value
+        for operation in given["changes"][0]["operations"]:
+            if operation["path"] == f"/{name}":
+                operation["new"] = value
+
+    return change
+
+
+def address(name: str, value: Any) -> Callable[[Line], None]:
+    return both("email_addresses", [EMAIL | {name: value}])
+
+
+DEEP: Any = []
+for _ in range(40):
+    DEEP = [DEEP]
+
+BAD: list[tuple[Callable[[Line], None], str, str]] = [
+    # The line.
+    (put("users", value=[]), "field_unknown", "/users"),
+    (put("user", value=None), "field_invalid", "/user"),
+    (put("user", value=[]), "field_invalid", "/user"),
+    (put("changes", value=None), "field_invalid", "/changes"),
+    (put("changes", value={}), "field_invalid", "/changes"),
+    # The user.
+    (both("nick/name", "x"), "field_unknown", "/nick~1name"),
+    (both("id", ""), "field_format_invalid", "/id"),
+    (both("id", "x" * 256), "field_format_invalid", "/id"),
+    (both("id", 7), "field_invalid", "/id"),
+    (both("name", "a\0"), "field_format_invalid", "/name"),
+    (both("name", "x" * 256), "field_format_invalid", "/name"),
+    (both("username", "a b"), "field_format_invalid", "/username"),
+    (both("external_id", ""), "field_format_invalid", "/external_id"),
+    (both("traits", {"a": "x" * 65_536}), "bag_too_large", "/traits"),
+    (both("traits", {"a": DEEP}), "bag_too_deep", "/traits"),
+    (both("traits", []), "field_invalid", "/traits"),
+    (both("disabled", 1), "field_invalid", "/disabled"),
+    (both("second_factor_policy", "maybe"), "field_invalid", "/second_factor_policy"),
+    (both("usercom_id", 0), "field_invalid", "/usercom_id"),
+    (both("usercom_id", 1 << 53), "field_invalid", "/usercom_id"),
+    (both("owned", ["traits"]), "field_invalid", "/owned"),
+    (both("segments", ["\0"]), "field_format_invalid", "/segments/0"),
+    (both("external_id_aliases", ["a"]), "field_invalid", "/external_id_aliases"),
+    (both("external_id_aliases", ["c", "c"]), "field_invalid", "/external_id_aliases"),
+    (both("external_id_aliases", ["c", ""]), "field_format_invalid", "/external_id_aliases/1"),
+    (both("created_at", -1), "field_invalid", "/created_at"),
+    (both("created_at", 1 << 53), "field_invalid", "/created_at"),
+    (address("nick", "x"), "field_unknown", "/email_addresses/0/nick"),
+    (address("email_address", "Ada@example.com"), "field_format_invalid", "/email_addresses/0/email_address"),
+    (address("email_address", "ada"), "field_format_invalid", "/email_addresses/0/email_address"),
+    (address("primary", False), "field_invalid", "/email_addresses"),
+    (address("verified", None), "field_invalid", "/email_addresses/0/verified"),
+    (address("created_at", -1), "field_invalid", "/email_addresses/0/created_at"),
+    (address("id", ""), "field_format_invalid", "/email_addresses/0/id"),
+    (both("email_addresses", [EMAIL, EMAIL | {"primary": False}]), "field_invalid", "/email_addresses"),
+    (both("email_addresses", [EMAIL, EMAIL | {"email_address": "b@b.example"}]), "field_invalid", "/email_addresses"),
+    # The history.
+    (put("changes", value=[]), "history_invalid", "/changes"),
+    (put("changes", 0, "nick", value=1), "field_unknown", "/changes/0/nick"),
+    (put("changes", 0, "id", value=""), "field_format_invalid", "/changes/0/id"),
+    (put("changes", 0, "trust", value="root"), "field_invalid", "/changes/0/trust"),
+    (put("changes", 0, "source", value="\0"), "field_format_invalid", "/changes/0/source"),
+    (put("changes", 0, "version", value=2), "history_invalid", "/changes/0/version"),
+    (put("changes", 0, "user_id", value="user_b"), "history_invalid", "/changes/0/user_id"),
+    (put("changes", 0, "at", value=NOW - 1), "history_invalid", "/changes"),
+    (put("changes", 0, "at", value="now"), "field_invalid", "/changes/0/at"),
+    (put("changes", 0, "operations", 0, "why", value=""), "field_unknown", "/changes/0/operations/0/why"),
+    (put("changes", 0, "operations", 0, "op", value="test"), "field_invalid", "/changes/0/operations/0/op"),
+    (put("changes", 0, "operations", 3, "path", value="/nick"), "history_invalid", "/changes"),
+    (put("changes", 0, "operations", 3, "new", value="Eve"), "history_invalid", "/changes"),
+    (put("changes", 0, "operations", value=[]), "history_invalid", "/changes"),
+    (put("changes", 0, "operations", 0, value={"op": "remove", "path": "/x"}), "history_invalid", "/changes"),
+    (
+        put("changes", 0, "operations", 0, value={"op": "add", "path": "/x/y/z", "new": 1}),
+        "history_invalid",
+        "/changes",
+    ),
+    (put("changes", 0, "operations", 0, value={"op": "replace", "path": "", "new": []}), "history_invalid", "/changes"),
+    (
+        put("changes", 0, "operations", 0, value={"op": "replace", "path": "/id", "at": 0}),
+        "history_invalid",
+        "/changes",
+    ),
+    (put("user", "public_metadata", value={"a": [1, None, 1]}), "history_invalid", "/changes"),
+    (put("user", "version", value=2), "history_invalid", "/changes"),
+    (put("user", "updated_at", value=NOW + 1), "history_invalid", "/changes"),
+    # What else is kept.
+    (put("system", value=None), "field_invalid", "/system"),
+    (put("system", "keys", value={}), "field_unknown", "/system/keys"),
+    (put("system", "identifiers", value=[]), "field_invalid", "/system/identifiers"),
+    (put("system", "identifiers", "email|b/c", value="backend"), "field_unknown", "/system/identifiers/email|b~1c"),
+    (put("system", "identifiers", "external_id|b", value="root"), "field_invalid", "/system/identifiers/external_id|b"),
+    (put("system", "identifiers", "external_id|b", value=[]), "field_invalid", "/system/identifiers/external_id|b"),
+    (put("secrets", value=[]), "field_invalid", "/secrets"),
+    (put("secrets", "password", value="x"), "field_unknown", "/secrets/password"),
+    (put("secrets", "id", value="user_b"), "field_unknown", "/secrets/id"),
+    (put("secrets", "password_digest", value="x"), "field_format_invalid", "/secrets/password_digest"),
+    (put("secrets", "password_digest", value=None), "field_invalid", "/secrets/password_digest"),
+    (put("secrets", "totp_secret", value=5), "field_invalid", "/secrets/totp_secret"),
+    (both("password_enabled", False), "field_invalid", "/secrets/password_digest"),
+]
+
+
+@pytest.mark.parametrize(("change", "code", "path"), BAD, ids=[f"{i} {row[2]}" for i, row in enumerate(BAD)])
+def test_a_line_that_no_export_writes_is_refused_with_the_path_at_fault(
+    change: Callable[[Line], None], code: str, path: str
+) -> None:
+    given = full()
+    change(given)
+    before = copy.deepcopy(given)
+    with pytest.raises(InputError) as refused:
+        read_line(given)
+    assert (refused.value.code, refused.value.path) == (code, path)
+    assert BCRYPT not in str(refused.value)
+    assert given == before
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 1])
+def test_a_line_that_is_no_object_is_refused(value: Any) -> None:
+    with pytest.raises(InputError):
+        read_line(value)
+
+
+def test_versions_count_without_a_gap_and_times_never_go_back() -> None:
+    given = line("user_a")
+    second = copy.deepcopy(given["changes"][0]) | {"id": "chg_2", "version": 2, "operations": []}
+    given["changes"].append(second)
+    given["user"]["version"] = 2
+    assert isinstance(read_line(given), UserLine)
+    second["at"] = NOW - 1
+    with pytest.raises(InputError, match="earlier"):
+        read_line(given)
+    second["at"], second["id"] = NOW, "chg_1"
+    with pytest.raises(InputError, match="same id"):
+        read_line(given)
+
+
+NEW_BAD: list[tuple[Line, str, str]] = [
+    ({"user": {}}, "field_invalid", "/id"),
+    ({"user": {"name": "Ada"}}, "field_invalid", "/id"),
+    ({"user": {"id": 5}}, "field_invalid", "/id"),
+    ({"user": {"id": "a", "created_at": "now"}}, "field_invalid", "/created_at"),
+    ({"user": {"id": "a", "created_at": True}}, "field_invalid", "/created_at"),
+    ({"user": {"id": "a", "created_at": -1}}, "field_invalid", "/created_at"),
+    ({"user": {"id": "a"}, "secrets": {"totp_secret": "x"}}, "field_unknown", "/secrets/totp_secret"),
+    ({"user": {"id": "a"}, "secrets": {"password_digest": 5}}, "field_invalid", "/secrets/password_digest"),
+    ({"user": {"id": "a"}, "secrets": {"password_digest": "5"}}, "field_format_invalid", "/secrets/password_digest"),
+]
+
+
+@pytest.mark.parametrize(("given", "code", "path"), NEW_BAD)
+def test_a_new_user_that_cannot_be_made_is_refused(given: Line, code: str, path: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read_line(given)
+    assert (refused.value.code, refused.value.path) == (code, path)
