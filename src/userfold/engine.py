@@ -147,6 +147,14 @@ class Engine:
         Raises a `DomainError` if it is refused, a `StoreError` if the store failed, `Overloaded`, `Stopping`. There is
         no await before the command is in the queue, so commands run in the order in which their bodies were complete.
         """
+        return await self.submit(command, settings, size=size, dry_run=dry_run)
+
+    def submit(
+        self, command: Command, settings: EffectiveSettings, *, size: int = 0, dry_run: bool = False
+    ) -> asyncio.Future[Applied]:
+        """Put `command` into the queue. Its answer is what `run` returns or raises; `Overloaded` and `Stopping` are
+        raised here. Whoever cancels the answer does not stop the command.
+        """
         if self._stopping:
             raise Stopping
         if len(self._queue) >= self._limits.queue_length_max or self._queue_bytes + size > self._limits.queue_bytes_max:
@@ -158,7 +166,7 @@ class Engine:
         if self._work is None:
             # The task starts in the next turn of the loop, so all that this turn submits is in its first batch.
             self._work = asyncio.create_task(self._work_off())
-        return await answer
+        return answer
 
     @property
     def waiting(self) -> int:

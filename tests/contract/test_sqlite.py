@@ -89,6 +89,14 @@ def test_the_schema_of_a_new_file_is_the_one_that_all_migrations_together_make()
     assert fresh.pragma("application_id") == migrate.APPLICATION_ID
 
 
+def test_a_store_that_was_migrated_twice_lets_go_of_its_file(path: Path, runner: asyncio.Runner) -> None:
+    store = SQLiteStore(path)
+    for _ in range(2):
+        runner.run(store.migrate())
+    runner.run(store.close())
+    assert [db for db in apsw.connections() if db.filename == str(path)] == []
+
+
 def test_migrations_are_numbered_from_one_without_a_gap() -> None:
     assert list(migrate.migrations()) == list(range(1, len(migrate.migrations()) + 1))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from userfold.api import wire
+from userfold.api import bodies, wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
 from userfold.engine import Busy
@@ -41,7 +41,7 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     wire.KeyReadOnly: (403, "not_allowed_access", "Not allowed"),
     wire.RateLimited: (429, "too_many_requests", "Too many requests"),
     wire.NotBuilt: (501, "not_implemented", "Not built"),
-    wire.BodyTooLarge: (413, "request_body_too_large", "Request body too large"),
+    bodies.BodyTooLarge: (413, "request_body_too_large", "Request body too large"),
     wire.ContentTypeUnsupported: (415, "unsupported_content_type", "Unsupported content type"),
     wire.BodyNotObject: (400, "request_body_invalid", "Request body invalid"),
     wire.ParameterUnknown: (400, "malformed_request_parameters", "Request parameters malformed"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import string
 from typing import Any
 
+from userfold.api import bodies
 from userfold.api import wire as http
-from userfold.api.native import errors
+from userfold.api.native import batch_handlers, errors, shapes
 from userfold.core import errors as core
 from userfold.core import jsontext
 
@@ -50,7 +51,9 @@ DATA: dict[type[core.DomainError], dict[str, Any]] = {
     core.IdentifierTaken: {"path": "/email_addresses/0"},
     http.Unauthorized: {"kind": http.SECRET_KEYS.kind, "where": http.SECRET_KEYS.where},
     http.MethodNotAllowed: {"allowed": "DELETE, GET, PATCH"},
-    http.BodyTooLarge: {"size_max": http.BODY_BYTES_MAX},
+    bodies.BodyTooLarge: {"size_max": bodies.BODY_BYTES_MAX},
+    batch_handlers.BatchTooLong: {"items_max": shapes.BATCH_ITEMS_MAX},
+    batch_handlers.ItemTooLarge: {"size_max": bodies.LINE_BYTES_MAX},
     http.ContentTypeUnsupported: {"wanted": "application/json", "given": "text/plain"},
     http.ParameterUnknown: {"name": "dryrun"},
     http.ParameterInvalid: {"name": "limit", "reason": "at most 500 is allowed"},
@@ -96,6 +99,7 @@ _ATTRIBUTE: dict[str, Any] = {
     "title": "Plan",
     "description": None,
 }
+_ITEM: dict[str, Any] = {"action": "update", "id": USER_ID, "user": {"traits": {"plan": "pro"}}, "if_match": 3}
 
 # Name of a schema → an example of it.
 BODIES: dict[str, Any] = {
@@ -122,6 +126,10 @@ BODIES: dict[str, Any] = {
     "AttributeInput": _ATTRIBUTE,
     "AttributePatch": {"choices": ["free", "paid", "trial"]},
     "Attribute": {"id": ATTRIBUTE_ID, **_ATTRIBUTE, **_KEPT},
+    "BatchItem": _ITEM,
+    "BatchItems": [_ITEM, {"action": "delete", "id": USER_ID, "if_match": "*"}],
+    "BatchResult": {"index": 0, "status": 200, "id": USER_ID, "version": 4},
+    "BatchResults": {"data": [{"index": 0, "status": 200, "id": USER_ID, "version": 4}, {"index": 1, "status": 204}]},
     "SessionInput": {"expires_in_seconds": 86_400, "ip_address": "192.0.2.1"},
     "TokenInput": {"token": f"{SESSION_ID}.jMMQFRZ0Xn1P4nY9LJkSx1W2Uq0dFJ8mG6cB3hT7vKE"},
     "Session": _SESSION,

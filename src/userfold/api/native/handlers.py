@@ -29,8 +29,8 @@ OPERATIONS = {
 
 async def create_user(service: Service, request: Request) -> Reply:
     """201 with the user; its address in Location."""
-    fields = wire.fields_of(request.json_object())
-    applied = await run_write(service, request, CreateUser, edits=(Edit("replace", fields),))
+    edits = (new_user(request.json_object()),)
+    applied = await run_write(service, request, CreateUser, edits=edits)
     return user_written(201, applied, located=True)
 
 
@@ -59,8 +59,7 @@ async def update_user(service: Service, request: Request) -> Reply:
 
 async def upsert_user(service: Service, request: Request) -> Reply:
     """Merge into the user whom an external_id names (200), or make it (201)."""
-    fields = wire.fields_of(request.json_object(MERGE_PATCH))
-    edits = (Edit("merge_patch", fields),)
+    edits = (merge_patch(request.json_object(MERGE_PATCH)),)
     applied = await run_write(service, request, UpsertUser, external_id=request.params["external_id"], edits=edits)
     return user_written(201 if applied.created else 200, applied, located=True)
 
@@ -136,7 +135,17 @@ def _edit(request: Request) -> Edit | Operate:
     media_type = request.require_content_type((*MERGE_PATCH, *OPERATIONS))
     if media_type in OPERATIONS:
         return Operate(jsontext.decode(request.body), OPERATIONS[media_type])
-    return Edit("merge_patch", wire.fields_of(request.json_object((media_type,))))
+    return merge_patch(request.json_object((media_type,)))
+
+
+def merge_patch(document: dict[str, Any]) -> Edit:
+    """What is to join a user: a JSON Merge Patch."""
+    return Edit("merge_patch", wire.fields_of(document))
+
+
+def new_user(document: dict[str, Any]) -> Edit:
+    """What a user is to be made of."""
+    return Edit("replace", wire.fields_of(document))
 
 
 async def run_write(service: Service, request: Request, kind: type[Command], **fields: Any) -> Applied:
@@ -145,12 +154,7 @@ async def run_write(service: Service, request: Request, kind: type[Command], **f
     once = wire.once(request)
     if kind is not CreateUser:
         fields["if_match"] = wire.if_match(request)
-    command = kind(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        once=None if dry_run else once,
-        **fields,
-    )
+    command = command_of(request, kind, once=None if dry_run else once, **fields)
     return await service.run(request, command, dry_run=dry_run)
 
 
@@ -159,12 +163,15 @@ async def define(service: Service, request: Request, kind: type[Command], **fiel
 
     The next request is judged by it.
     """
-    once = wire.once(request)
-    command = kind(project_id=request.project_id, author=request.author(SOURCE), once=once, **fields)
-    applied = await service.run(request, command)
+    applied = await service.run(request, command_of(request, kind, once=wire.once(request), **fields))
     service.directory.forget()
     assert applied.record is not None
     return applied.record
+
+
+def command_of(request: Request, kind: type[Command], **fields: Any) -> Command:
+    """The command that `kind` and `fields` say, in the name of who asks."""
+    return kind(project_id=request.project_id, author=request.author(SOURCE), **fields)
 
 
 def user_written(status: int, applied: Applied, *, located: bool = False) -> Reply:

@@ -11,13 +11,14 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from userfold import __version__
+from userfold.api import bodies
 from userfold.api import wire as http
-from userfold.api.native import errors, examples, routes, schemas, shapes, wire
+from userfold.api.native import batch_handlers, errors, examples, routes, schemas, shapes, wire
 from userfold.api.native.schemas import Schema, ref
 from userfold.core import errors as core
 from userfold.core import records
@@ -48,12 +49,13 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A reply that is no refusal. No shape: no body."""
+    """A reply that is no refusal. No shape: no body. `line_shape`: of each line, where NDJSON is answered."""
 
     status: int
     description: str
     shape: type[Any] | None = None
     headers: tuple[str, ...] = ()
+    line_shape: type[Any] | None = None
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -498,6 +500,33 @@ ROWS: dict[tuple[str, str], Row] = {
         answers=(NO_CONTENT,),
         refusals=(core.SessionNotFound, core.UserNotFound, core.IdempotencyKeyReused, http.HeaderInvalid),
     ),
+    ("POST", "/batch"): Row(
+        id="run_batch",
+        tag="Users",
+        summary="Write many users",
+        description="Each item is done, or refused, on its own, those about one user in their order. Of NDJSON, the "
+        "schema is that of each line; results come while items are still being sent. With an `Idempotency-Key` `k`, "
+        "item i has the key `k#i`. In a dry run, items do not see each other.",
+        parameters=(
+            *WRITE,
+            Parameter(
+                "return",
+                "query",
+                "`minimal`: instead of each user only its id and its version.",
+                {"enum": list(batch_handlers.RETURN), "default": batch_handlers.RETURN[0]},
+            ),
+        ),
+        body=Body({_JSON_TYPE: "BatchItems", **dict.fromkeys(wire.NDJSON, "BatchItem")}),
+        answers=(Answer(200, "What each item came to.", shapes.BatchResults, (), shapes.BatchResult),),
+        refusals=(
+            http.ParameterInvalid,
+            http.HeaderInvalid,
+            http.BodyNotList,
+            batch_handlers.BatchTooLong,
+            batch_handlers.ItemTooLarge,
+            batch_handlers.ItemNotObject,
+        ),
+    ),
     ("GET", "/project"): Row(
         id="read_project",
         tag="Project",
@@ -601,7 +630,7 @@ EVERY: Refusals = (
     http.ParameterUnknown,
     http.Unauthorized,
     http.MethodNotAllowed,
-    http.BodyTooLarge,
+    bodies.BodyTooLarge,
     core.CommandBroken,
     Stopping,
     port.StoreError,
@@ -669,8 +698,9 @@ def refusals_of(route: http.Route, row: Row) -> Refusals:
 def _components() -> dict[str, Any]:
     kinds = {answer.shape for row in ROWS.values() for answer in row.answers if answer.shape is not None}
     names = {name for row in ROWS.values() if row.body is not None for name in row.body.content.values()}
-    bodies = {vars(shapes)[name] for name in names if name in vars(shapes)}
-    found = schemas.of_structs([*sorted(kinds | bodies, key=lambda kind: kind.__name__), errors.Problem])
+    named = [vars(shapes)[name] for name in names if name in vars(shapes)]
+    asked = {kind for name in named for kind in get_args(name) or (name,)}
+    found = schemas.of_structs([*sorted(kinds | asked, key=lambda kind: kind.__name__), errors.Problem])
     refusals = {k for route in routes.ROUTES for k in _listed(route)}
     return {
         "securitySchemes": {
@@ -724,6 +754,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
     if answer.shape is not None:
         name = answer.shape.__name__
         said["content"] = {_JSON_TYPE: _media(ref(name), name)}
+    if answer.line_shape is not None:
+        name = answer.line_shape.__name__
+        said["content"] |= dict.fromkeys(wire.NDJSON, _media(ref(name), name))
     return said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from userfold.api.native import (
     attribute_handlers,
+    batch_handlers,
     event_handlers,
     export_handlers,
     handlers,
@@ -36,7 +37,7 @@ ROUTES = (
     Route("POST", "/sessions/verify", session_handlers.verify_session, reads=True),
     Route("GET", "/sessions/{id}", session_handlers.read_session),
     Route("DELETE", "/sessions/{id}", session_handlers.revoke_session),
-    Route("POST", "/batch", None),
+    Route("POST", "/batch", batch_handlers.run_batch, streams=True),
     Route("GET", "/segments", segment_handlers.list_segments),
     Route("POST", "/segments", segment_handlers.create_segment),
     Route("GET", "/segments/{id}", segment_handlers.read_segment),

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import phonenumbers
 
+from userfold.api.native.shapes import BATCH_ITEMS_MAX
 from userfold.core.fields import ADDRESSES_MAX
 from userfold.core.identifiers import LENGTH_MAX
 from userfold.core.operations import JSON_PATCH, OPERATIONS_MAX
@@ -100,6 +101,8 @@ def _may_be_absent(field: msgspec.structs.FieldInfo, kind: type[Any]) -> bool:
 
 def _property(kind: type[Any], name: str, schema: Schema) -> Schema:
     """The schema of one member. What a struct says by `Any` is any JSON value, and by `dict` an open object."""
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"]}
     if name == "properties" or (issubclass(kind, User) and FIELDS.get(name, Field("", "")).kind == "bag"):
         return ref("Bag")
     if "anyOf" in schema and {"type": "null"} in schema["anyOf"]:
@@ -141,6 +144,10 @@ def of_documents() -> dict[str, Schema]:
         "PhoneNumberInput": _address(PhoneNumber, "phone_number", ref("Phone")),
         "JsonPatch": _operations(JSON_PATCH, "A JSON Patch (RFC 6902)."),
         "Operations": _operations(tuple(ALL_OPERATIONS), "Operations: those of JSON Patch, and ten more."),
+        "BatchItem": {"anyOf": [ref(f"{action}Item") for action in ("Create", "Update", "Upsert", "Delete")]}
+        | {"description": "One write of a user."},
+        "BatchItems": {"type": "array", "maxItems": BATCH_ITEMS_MAX, "items": ref("BatchItem")}
+        | {"description": "Writes of users, in the order in which they are to be done."},
     }
 
 

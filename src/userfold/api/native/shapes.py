@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from userfold.api.native.errors import Problem
 from userfold.core import records
 from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import DESCRIPTION_LENGTH_MAX
@@ -20,6 +21,7 @@ from userfold.core.trust import Ignored
 DAY_S = 86_400
 LIFETIME_S = 30 * DAY_S
 LIFETIME_S_MAX = 366 * DAY_S
+BATCH_ITEMS_MAX = 1_000
 
 # The core checks these (`core.identifiers`, `core.fields`); here they are only described.
 NAME_SCHEMA = {"minLength": 1, "maxLength": 255, "pattern": "^[^\\u0000]*$"}
@@ -63,6 +65,76 @@ class ChangePage(Shape, frozen=True, kw_only=True):
 
     data: tuple[Change, ...]
     next_cursor: Annotated[str | None, Meta(description="The `cursor` of the next page; null on the last one.")]
+
+
+# Batches.
+
+Version = Annotated[int, Meta(ge=1)]
+Versions = Annotated[
+    Version | tuple[Version, ...] | Literal["*"],
+    Meta(description="Only if the user exists and is at this version, or at one of these; `*`: at whatever version."),
+]
+# Documents of users and operations are checked by the core (`schemas.of_documents`).
+UserDocument = Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/UserInput"})]
+UpsertDocument = Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/UserUpsert"})]
+OperationList = Annotated[list[Any], Meta(extra_json_schema={"$ref": "#/components/schemas/Operations"})]
+
+
+class CreateItem(Body, frozen=True, kw_only=True, tag_field="action", tag="create"):
+    """Make a user."""
+
+    user: UserDocument
+
+
+class UpdateItem(Body, frozen=True, kw_only=True, tag_field="action", tag="update"):
+    """Change a user: either by `user`, a merge patch (RFC 7396), or by `operations`."""
+
+    id: str
+    user: UserDocument | UnsetType = UNSET
+    operations: OperationList | UnsetType = UNSET
+    if_match: Versions | UnsetType = UNSET
+
+
+class UpsertItem(Body, frozen=True, kw_only=True, tag_field="action", tag="upsert"):
+    """Merge into the user whom an external_id, or its id, names, or make it."""
+
+    external_id: Name
+    user: UpsertDocument
+    if_match: Versions | UnsetType = UNSET
+
+
+class DeleteItem(Body, frozen=True, kw_only=True, tag_field="action", tag="delete"):
+    """Erase a user and its history."""
+
+    id: str
+    if_match: Versions | UnsetType = UNSET
+
+
+BatchItem = CreateItem | UpdateItem | UpsertItem | DeleteItem
+
+
+class BatchResult(Shape, frozen=True, kw_only=True):
+    """What an item came to: `status`, and either the user (none, once it is deleted) or the error."""
+
+    index: Annotated[int, Meta(ge=0, description="Which item; 0 is the first.")]
+    line: Annotated[int, Meta(ge=1, description="Of an item of NDJSON that failed: its line.")] | UnsetType = UNSET
+    status: Annotated[int, Meta(ge=200, le=599, description="As a request for this one item would be answered.")]
+    id: Annotated[str, Meta(description="With `return=minimal`, the user's.")] | UnsetType = UNSET
+    version: Annotated[int, Meta(description="With `return=minimal`, the user's.")] | UnsetType = UNSET
+    user: User | UnsetType = UNSET
+    changes: Annotated[tuple[Operation, ...], Meta(description="What the item changed.")] | UnsetType = UNSET
+    ignored: Annotated[tuple[Ignored, ...], Meta(description="What was given and not written.")] | UnsetType = UNSET
+    error: Problem | UnsetType = UNSET
+    batch_ended: (
+        Annotated[bool, Meta(description="Of the last result: neither this item nor those after it were tried.")]
+        | UnsetType
+    ) = UNSET
+
+
+class BatchResults(Shape, frozen=True, kw_only=True):
+    """The results of the items of a list, in their order."""
+
+    data: tuple[BatchResult, ...]
 
 
 # Sign-ins.

@@ -32,6 +32,7 @@ _NORMALISE: dict[str, Callable[[str], str]] = {
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
+NDJSON = ("application/x-ndjson", "application/jsonl")
 INTEGER_MAX = 10**18 - 1
 
 # `/openapi.json` shows these three, so they are written as every regular expression understands them.
@@ -69,8 +70,14 @@ def body(request: Request, kind: type[B], *, optional: bool = False) -> B:
     Raises a `WireRefusal` or an `InputError` that names the member at fault.
     """
     document = {} if optional and not request.body else request.json_object()
+    shape: B = read_as(_with_integers(document, kind.data), kind)
+    return shape
+
+
+def read_as(document: dict[str, Any], kind: Any) -> Any:
+    """A document as a `kind`, which is a struct or several. Raises an `InputError` that names the member at fault."""
     try:
-        return msgspec.convert(_with_integers(document, kind.data), kind)
+        return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
 
@@ -254,26 +261,37 @@ def if_match(request: Request) -> IfMatch:
 
 
 def once(request: Request) -> Once | None:
-    """What makes the request idempotent, if it has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+    """What makes the request idempotent, if it has an `Idempotency-Key`.
 
     A key counts for one credential, method and path; the request is the same if everything else that matters is.
     """
+    key = idempotency_key(request)
+    if key is None:
+        return None
+    asked = (
+        request.query_string,
+        (request.header(b"content-type") or "").encode(),
+        (request.header(b"if-match") or "").encode(),
+        request.body,
+    )
+    return once_of(request, key, b"\n".join(asked))
+
+
+def once_of(request: Request, key: str, asked: bytes) -> Once:
+    """What makes `asked` idempotent under `key` for who asks, by this method and path."""
+    assert request.caller is not None
+    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
+    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), if there is one."""
     key = request.header(b"idempotency-key")
     if key is None:
         return None
     if not (0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
         raise HeaderInvalid(name="Idempotency-Key", reason="1 to 255 printable ASCII characters are needed")
-    assert request.caller is not None
-    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
-    asked = b"\n".join(
-        (
-            request.query_string,
-            (request.header(b"content-type") or "").encode(),
-            (request.header(b"if-match") or "").encode(),
-            request.body,
-        )
-    )
-    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
+    return key
 
 
 def unconditional(request: Request) -> None:
