@@ -54,6 +54,7 @@ from userfold.core.errors import (
     JsonTooDeep,
     KeyNotFound,
     LimitReached,
+    ListNotFound,
     NotFound,
     NumberInvalid,
     OperationInvalid,
@@ -93,6 +94,7 @@ CODES: dict[type[DomainError], str] = {
     OperationUnknown: "operation_unknown",
     PathNotFound: "path_not_found",
     NumberInvalid: "number_invalid",
+    ListNotFound: "list_not_found",
     NotFound: "not_found",
     UserNotFound: "user_not_found",
     VersionNotFound: "version_not_found",
@@ -220,6 +222,12 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"path": "/traits", "reason": "a number is needed"},
         "The number at /traits cannot be computed: a number is needed.",
         applying(operate("user_a", [{"op": "increment", "path": "/traits"}]), A),
+    ),
+    (
+        ListNotFound,
+        {"path": "/traits"},
+        "There is something other than a list at /traits.",
+        applying(operate("user_a", [{"op": "append", "path": "/traits", "value": 1}]), A),
     ),
     (
         errors.TestFailed,

@@ -8,12 +8,12 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── JsonInvalid, JsonDuplicateKey, JsonTooDeep
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
-    │   └── OperationInvalid, OperationUnknown, PathNotFound, NumberInvalid
+    │   └── OperationInvalid, OperationUnknown
     ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound,
     │                         SegmentNotFound, AttributeNotFound
     ├── LimitReached, AttributeExists
     ├── IdentifierTaken, UserIdProtected, UserDeleted
-    ├── VersionMismatch, TestFailed
+    ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
     ├── UserDisabled, UserLocked, SessionClosed
     └── CommandBroken         our own bug, answered as one
@@ -115,18 +115,6 @@ class OperationUnknown(InputError):
     """There is no such operation as the one at {path}; there are: {known}."""
 
     code = "operation_unknown"
-
-
-class PathNotFound(InputError):
-    """The user has nothing at {path}."""
-
-    code = "path_not_found"
-
-
-class NumberInvalid(InputError):
-    """The number at {path} cannot be computed: {reason}."""
-
-    code = "number_invalid"
 
 
 class NotFound(DomainError):
@@ -241,6 +229,24 @@ class TestFailed(DomainError):
     __test__: ClassVar[bool] = False  # pytest would take a class of this name for one of tests
     code = "test_failed"
     hint = "Nothing was changed. The answer has the current value."
+
+
+class PathNotFound(DomainError):
+    """The user has nothing at {path}."""
+
+    code = "path_not_found"
+
+
+class NumberInvalid(DomainError):
+    """The number at {path} cannot be computed: {reason}."""
+
+    code = "number_invalid"
+
+
+class ListNotFound(DomainError):
+    """There is something other than a list at {path}."""
+
+    code = "list_not_found"
 
 
 class IdempotencyKeyReused(DomainError):

@@ -31,6 +31,10 @@ STATUS: dict[type[Exception], int] = {
     core.SessionClosed: 409,
     core.VersionMismatch: 412,
     core.TestFailed: 409,
+    # RFC 5789, 2.2: the patch is well formed, but the state of the user is not one to which it can be applied.
+    core.PathNotFound: 409,
+    core.NumberInvalid: 409,
+    core.ListNotFound: 409,
     core.IdempotencyKeyReused: 409,
     core.CommandBroken: 500,
     wire.PathUnknown: 404,

@@ -38,6 +38,7 @@ DATA: dict[type[core.DomainError], dict[str, Any]] = {
     core.OperationUnknown: {"path": "/0/op", "known": "add, remove, replace, move, copy, test"},
     core.PathNotFound: {"path": "/traits/plan"},
     core.NumberInvalid: {"path": "/traits/plan", "reason": "a number is needed"},
+    core.ListNotFound: {"path": "/traits/plan"},
     core.TestFailed: {"path": "/traits/plan", "current": "free"},
     core.UserNotFound: {"user_id": USER_ID},
     core.VersionNotFound: {"version": 9, "current": 3},
@@ -85,10 +86,11 @@ _KEY: dict[str, Any] = {
     "read_only": True,
     "created_at": AT,
     "revoked_at": None,
-    "last_used_at": None,
+    "last_used_at": AT + 60_000,
     "version": 1,
 }
 
+_ITEM: dict[str, Any] = {"action": "update", "id": USER_ID, "user": {"traits": {"plan": "pro"}}, "if_match": 3}
 _KEPT: dict[str, Any] = {"created_at": AT, "updated_at": AT, "version": 1}
 _EVENT: dict[str, Any] = {"name": "order paid", "properties": {"total": 95}, "occurred_at": AT - 10_000}
 _SEGMENT: dict[str, Any] = {"name": "Beta", "description": "Who tries things first"}
@@ -99,7 +101,6 @@ _ATTRIBUTE: dict[str, Any] = {
     "title": "Plan",
     "description": None,
 }
-_ITEM: dict[str, Any] = {"action": "update", "id": USER_ID, "user": {"traits": {"plan": "pro"}}, "if_match": 3}
 
 # Name of a schema → an example of it.
 BODIES: dict[str, Any] = {
@@ -110,6 +111,10 @@ BODIES: dict[str, Any] = {
         {"op": "increment", "path": "/traits/orders"},
         {"op": "union", "path": "/traits/tags", "values": ["buyer"]},
     ],
+    "BatchItem": _ITEM,
+    "BatchItems": [_ITEM, {"action": "delete", "id": USER_ID, "if_match": "*"}],
+    "BatchResult": {"index": 0, "status": 200, "id": USER_ID, "version": 4},
+    "BatchResults": {"data": [{"index": 0, "status": 200, "id": USER_ID, "version": 4}, {"index": 1, "status": 204}]},
     "EventInput": _EVENT,
     "Event": {
         "id": "evt_01m7zvgwb8m1s4c6h9yq2x0k3d",
@@ -126,10 +131,6 @@ BODIES: dict[str, Any] = {
     "AttributeInput": _ATTRIBUTE,
     "AttributePatch": {"choices": ["free", "paid", "trial"]},
     "Attribute": {"id": ATTRIBUTE_ID, **_ATTRIBUTE, **_KEPT},
-    "BatchItem": _ITEM,
-    "BatchItems": [_ITEM, {"action": "delete", "id": USER_ID, "if_match": "*"}],
-    "BatchResult": {"index": 0, "status": 200, "id": USER_ID, "version": 4},
-    "BatchResults": {"data": [{"index": 0, "status": 200, "id": USER_ID, "version": 4}, {"index": 1, "status": 204}]},
     "SessionInput": {"expires_in_seconds": 86_400, "ip_address": "192.0.2.1"},
     "TokenInput": {"token": f"{SESSION_ID}.jMMQFRZ0Xn1P4nY9LJkSx1W2Uq0dFJ8mG6cB3hT7vKE"},
     "Session": _SESSION,

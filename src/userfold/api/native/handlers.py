@@ -158,20 +158,22 @@ async def run_write(service: Service, request: Request, kind: type[Command], **f
     return await service.run(request, command, dry_run=dry_run)
 
 
+def command_of(request: Request, kind: type[Command], **fields: Any) -> Command:
+    """The command that `kind` and `fields` say, in the name of who asks."""
+    return kind(project_id=request.project_id, author=request.author(SOURCE), **fields)
+
+
 async def define(service: Service, request: Request, kind: type[Command], **fields: Any) -> Record:
     """Make a command about something that the project defines, and run it; what it defines then.
 
     The next request is judged by it.
     """
-    applied = await service.run(request, command_of(request, kind, once=wire.once(request), **fields))
+    once = wire.once(request)
+    command = kind(project_id=request.project_id, author=request.author(SOURCE), once=once, **fields)
+    applied = await service.run(request, command)
     service.directory.forget()
     assert applied.record is not None
     return applied.record
-
-
-def command_of(request: Request, kind: type[Command], **fields: Any) -> Command:
-    """The command that `kind` and `fields` say, in the name of who asks."""
-    return kind(project_id=request.project_id, author=request.author(SOURCE), **fields)
 
 
 def user_written(status: int, applied: Applied, *, located: bool = False) -> Reply:

@@ -165,7 +165,7 @@ ROWS: dict[tuple[str, str], Row] = {
         id="list_users",
         tag="Users",
         summary="Find users",
-        description="One page of users. At most one of `external_id`, `email` and `username` can be given.",
+        description="One page of users, of whom all that is asked for holds. There is no total.",
         parameters=(
             Parameter("external_id", "query", "The user whom the app calls so.", _TEXT),
             Parameter(
@@ -251,6 +251,7 @@ ROWS: dict[tuple[str, str], Row] = {
             core.OperationUnknown,
             core.PathNotFound,
             core.NumberInvalid,
+            core.ListNotFound,
             core.TestFailed,
         ),
     ),

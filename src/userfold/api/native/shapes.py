@@ -23,10 +23,11 @@ LIFETIME_S = 30 * DAY_S
 LIFETIME_S_MAX = 366 * DAY_S
 BATCH_ITEMS_MAX = 1_000
 
-# The core checks these (`core.identifiers`, `core.fields`); here they are only described.
-NAME_SCHEMA = {"minLength": 1, "maxLength": 255, "pattern": "^[^\\u0000]*$"}
+# The core checks these (`core.identifiers`); here they are only described.
+_BLANKS = "\\u0009-\\u000d\\u001c-\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
+NOT_BLANK = f"^[^\\u0000]*[^\\u0000{_BLANKS}][^\\u0000]*$"
 
-Name = Annotated[str, Meta(extra_json_schema=NAME_SCHEMA)]
+Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 255, "pattern": NOT_BLANK})]
 Description = Annotated[str, Meta(extra_json_schema={"maxLength": DESCRIPTION_LENGTH_MAX})]
 About = Annotated[str, Meta(max_length=512)]
 Time = Annotated[int, Meta(ge=0, description="Milliseconds since the Unix epoch.")]
@@ -369,7 +370,7 @@ class ProjectKey(Shape, frozen=True, kw_only=True):
     read_only: bool
     created_at: Time
     revoked_at: Time | None
-    last_used_at: Annotated[Time | None, Meta(description="To the minute.")]
+    last_used_at: Annotated[Time | None, Meta(description="Exact to the minute, and some seconds late.")]
     version: int
 
 
