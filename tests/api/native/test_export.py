@@ -134,6 +134,37 @@ def test_what_is_long_is_there_whole_and_in_order(
     assert [change["version"] for change in exported["changes"]] == [1, 2, 3, 4, 5]
 
 
+def test_it_is_sent_while_it_is_read_so_that_no_more_than_a_page_is_held(
+    api: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("userfold.api.native.export_handlers.PAGE", 2)
+    user = api.user()
+    for number in range(5):
+        api.ask("PATCH", f"/v1/users/{user['id']}", {"name": f"n{number}"})
+    read = api.store.history
+    events: list[str] = []
+
+    async def watched(*args: Any, **options: Any) -> Any:
+        events.append("read")
+        return await read(*args, **options)
+
+    async def send(message: Any) -> None:
+        if b'"version":' in message.get("body", b"") and b'"operations":' in message["body"]:
+            events.append("sent")
+
+    received = [{"type": "http.request"}]
+
+    async def receive() -> Any:
+        return received.pop() if received else await asyncio.Event().wait()
+
+    vars(api.store)["history"] = watched
+    path = f"/v1/users/{user['id']}/export"
+    headers = [(b"authorization", b"Bearer " + api.keys.secret.encode())]
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+    api.wait_for(api.app({**scope, "headers": headers, "client": ("127.0.0.1", 1)}, receive, send))
+    assert events == ["read", "sent"] * 3
+
+
 def test_which_secrets_there_are_is_said_and_never_what_they_are(api: InProcess) -> None:
     user = api.user()
     held = Secrets(id=user["id"], password_digest="$argon2id$hidden", backup_code_digests=("hidden", "hidden too"))

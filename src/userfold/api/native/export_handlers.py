@@ -23,9 +23,9 @@ async def export_user(service: Service, request: Request) -> Reply:
     """All that is held about a user, as a file."""
     request.query(())
     user = await read_user_record(service, request)
-    pieces = [piece async for piece in _pieces(service, request.project_id, user)]
     file_name = f'attachment; filename="{_NOT_IN_FILE_NAMES.sub("_", user.id)}.json"'
-    return Reply(200, b"".join(pieces), (JSON, (b"content-disposition", file_name.encode())))
+    headers = (JSON, (b"content-disposition", file_name.encode()))
+    return Reply(200, headers=headers, pieces=_pieces(service, request.project_id, user))
 
 
 async def _pieces(service: Service, project_id: str, user: User) -> AsyncGenerator[bytes, None]:
