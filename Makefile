@@ -50,7 +50,7 @@ fmt: $(VENV)/.dev ## Format, and repair what the linter can
 
 # userfold-data stays: it holds users.
 clean: ## Remove what make and the tools made, but no data
-	rm -rf $(VENV) $(NODE)/node_modules dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(NODE)/node_modules dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find src tests $(wildcard bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Asked before venv is made, because Python's own errors for all three are long and do not say what to do.

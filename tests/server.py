@@ -26,7 +26,7 @@ from userfold.app import App, build_app
 from userfold.core.commands import CreateProject
 from userfold.core.ids import make_id
 from userfold.core.queries import UserQuery
-from userfold.core.records import Change, Key, Project, ProjectSettings, Record, User
+from userfold.core.records import Change, EffectiveSettings, Key, Project, Record, User
 from userfold.engine import random_bits
 from userfold.first_start import OPERATOR
 from userfold.storage.port import Counters, Fold, Read, Records, Store, T, Write
@@ -374,6 +374,6 @@ async def make_project(app: App) -> Keys:
     keys = (api_key(project_id, secret, "secret", now), api_key(project_id, publishable, "publishable", now))
     project = Project(id=project_id, name="test", product_id=make_id("prd_", now, random_bits()), created_at=now)
     command = CreateProject(project_id=project_id, author=OPERATOR, project=project, keys=keys)
-    await app.service.engine.run(command, ProjectSettings())
+    await app.service.engine.run(command, EffectiveSettings())
     app.service.directory.forget()
     return Keys(project_id, secret, publishable, keys[0].id)

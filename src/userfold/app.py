@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from userfold import __version__, metrics
-from userfold.api import wire
+from userfold.api import bodies, wire
 from userfold.api.clerk import errors as clerk_errors
 from userfold.api.clerk import routes as clerk
 from userfold.api.clerk import wire as clerk_wire
@@ -67,7 +67,7 @@ class App:
         }
         self._default: wire.App = operations
 
-    async def __call__(self, scope: wire.Scope, receive: wire.Receive, send: wire.Send) -> None:
+    async def __call__(self, scope: wire.Scope, receive: bodies.Receive, send: wire.Send) -> None:
         assert scope["type"] == "http", "the server is started without lifespan and websockets"
         mount = scope["path"].partition("/")[2].partition("/")[0]
         await self._mounts.get(mount, self._default)(scope, receive, send)

@@ -1,4 +1,5 @@
-"""Who may call: projects and their keys, kept in the process and read again once they are a second old.
+"""Who may call, and by which settings: projects, their keys and what they define, kept in the process and read again
+once they are a second old.
 
 Commands never lock these records. A key that is revoked through this process is refused at once, through another one
 within a second.
@@ -8,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from userfold.core.records import ApiKey, Project
+from userfold.core.records import ApiKey, AttributeDefinition, EffectiveSettings, Project, Record, Segment
 from userfold.storage.port import Store
 from userfold.tokens import digest
 
@@ -21,10 +23,33 @@ NEVER = float("-inf")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Whose key a request came with."""
+    """Whose key a request came with, and by what its commands are judged."""
 
     project: Project
     key: ApiKey
+    settings: EffectiveSettings
+
+
+def effective_settings(
+    projects: Iterable[Project], segments: Sequence[Record], attributes: Sequence[Record]
+) -> dict[str, EffectiveSettings]:
+    """{project id: its settings as commands see them}"""
+    alive: dict[str, set[str]] = defaultdict(set)
+    for segment in segments:
+        if isinstance(segment, Segment) and segment.deleted_at is None:
+            alive[segment.project_id].add(segment.id)
+    defined: dict[str, dict[str, AttributeDefinition]] = defaultdict(dict)
+    for attribute in attributes:
+        if isinstance(attribute, AttributeDefinition):
+            defined[attribute.project_id][attribute.name] = attribute
+    return {
+        project.id: EffectiveSettings(
+            **msgspec.structs.asdict(project.settings),
+            segments=frozenset(alive[project.id]),
+            attributes=defined[project.id],
+        )
+        for project in projects
+    }
 
 
 class Directory:
@@ -56,7 +81,7 @@ class Directory:
         return used
 
     def forget(self) -> None:
-        """A key or a project was changed by this process: read again before the next answer."""
+        """A key, a project or what it defines was changed by this process: read again before the next answer."""
         self._stale_at = NEVER
         self._changes += 1  # what is being read just now may be from before
 
@@ -73,9 +98,12 @@ class Directory:
     async def _read(self) -> None:
         started, changes = self._monotonic(), self._changes
         projects = {record.id: record for record in await self._store.list("project") if isinstance(record, Project)}
+        settings = effective_settings(
+            projects.values(), await self._store.list("segment"), await self._store.list("attribute")
+        )
         keys = [record for record in await self._store.list("api_key") if isinstance(record, ApiKey)]
         self._callers = {
-            key.token_digest: Caller(projects[key.project_id], key)
+            key.token_digest: Caller(projects[key.project_id], key, settings[key.project_id])
             for key in keys
             if key.revoked_at is None and key.project_id in projects
         }

@@ -28,7 +28,7 @@ from userfold.core.commands import Command
 from userfold.core.errors import CommandBroken, DomainError
 from userfold.core.ids import make_id
 from userfold.core.reading import Unread
-from userfold.core.records import COLLECTIONS, Key, ProjectSettings, Record
+from userfold.core.records import COLLECTIONS, EffectiveSettings, Key, Record
 from userfold.core.rules import apply, reads
 from userfold.logs import about
 from userfold.storage.port import (
@@ -103,7 +103,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     command: Command
     reads: tuple[Key, ...]
-    settings: ProjectSettings
+    settings: EffectiveSettings
     entropy: int
     size: int
     dry_run: bool
@@ -138,7 +138,7 @@ class Engine:
         self.counters = Counters()
 
     async def run(
-        self, command: Command, settings: ProjectSettings, *, size: int = 0, dry_run: bool = False
+        self, command: Command, settings: EffectiveSettings, *, size: int = 0, dry_run: bool = False
     ) -> Applied:
         """What `command` came to, once it is durable. `size`: the bytes of its request, for the limits.
 
@@ -146,6 +146,14 @@ class Engine:
 
         Raises a `DomainError` if it is refused, a `StoreError` if the store failed, `Overloaded`, `Stopping`. There is
         no await before the command is in the queue, so commands run in the order in which their bodies were complete.
+        """
+        return await self.submit(command, settings, size=size, dry_run=dry_run)
+
+    def submit(
+        self, command: Command, settings: EffectiveSettings, *, size: int = 0, dry_run: bool = False
+    ) -> asyncio.Future[Applied]:
+        """Put `command` into the queue. Its answer is what `run` returns or raises; `Overloaded` and `Stopping` are
+        raised here. Whoever cancels the answer does not stop the command.
         """
         if self._stopping:
             raise Stopping
@@ -158,7 +166,7 @@ class Engine:
         if self._work is None:
             # The task starts in the next turn of the loop, so all that this turn submits is in its first batch.
             self._work = asyncio.create_task(self._work_off())
-        return await answer
+        return answer
 
     @property
     def waiting(self) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from userfold.core.commands import CreateProject
 from userfold.core.ids import make_id
-from userfold.core.records import Project, ProjectSettings
+from userfold.core.records import EffectiveSettings, Project
 from userfold.core.trust import Author
 from userfold.engine import Engine, random_bits
 from userfold.settings import Settings
@@ -63,7 +63,7 @@ async def make_project(engine: Engine, name: str, keys: FirstKeys) -> Project:
         api_key(project_id, keys.publishable_key, "first publishable key", now),
     )
     command = CreateProject(project_id=project_id, author=OPERATOR, project=project, keys=first)
-    await engine.run(command, ProjectSettings())
+    await engine.run(command, EffectiveSettings())
     return project
 
 

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 
 from userfold.core.commands import Forget, NoteKeyUse
 from userfold.core.errors import DomainError
-from userfold.core.records import Erasure, Key, ProjectSettings
+from userfold.core.records import EffectiveSettings, Erasure, Key
 from userfold.core.trust import Author
 from userfold.core.upkeep_rules import ERASURES_KEPT_MS, SIGN_INS_KEPT_MS
 from userfold.directory import Directory
 from userfold.engine import Busy, Engine
+from userfold.segment_sweep import sweep_deleted_segments
 from userfold.storage.port import Store, StoreError
 
 log = logging.getLogger("userfold.sweeps")
@@ -29,7 +30,7 @@ UPKEEP = Author(source="system", actor="sweep", trust="backend")
 # {kind: how long (ms) its records are kept after `expires_at`}
 _KEPT_MS = {"idempotency": 0, "sign_in": SIGN_INS_KEPT_MS}
 # What a deleted user leaves in tables that may be long.
-_CHILDREN = ("session",)
+_CHILDREN = ("session", "event")
 
 
 class Sweeper:
@@ -61,6 +62,9 @@ class Sweeper:
         for erasure in await self._store.list("erasure"):
             assert isinstance(erasure, Erasure)
             removed += await self._erase(erasure)
+        # Last, because its commands are about users, who may be in the way in more ways than what is over.
+        while await sweep_deleted_segments(self._engine, self._store):
+            pass
         if removed:
             log.info("the sweep removed %d records that nobody needs any more", removed)
         return removed
@@ -93,7 +97,7 @@ class Sweeper:
         removed = 0
         for project_id, of_project in itertools.groupby(sorted(keys), key=lambda key: key.project_id):
             command = Forget(project_id=project_id, author=UPKEEP, keys=tuple(of_project))
-            applied = await self._engine.run(command, ProjectSettings())
+            applied = await self._engine.run(command, EffectiveSettings())
             removed += len(applied.writes)
         return removed
 
@@ -101,6 +105,6 @@ class Sweeper:
         for project_id, key_id in self._directory.take_used():
             command = NoteKeyUse(project_id=project_id, author=UPKEEP, key_id=key_id)
             try:
-                await self._engine.run(command, ProjectSettings())
+                await self._engine.run(command, EffectiveSettings())
             except DomainError as refusal:
                 log.info("the use of a key was not noted: %s", refusal)

@@ -18,7 +18,7 @@ from userfold.core.errors import DomainError, IdentifierTaken, InputError
 from userfold.core.export_line import NewUser, read_line, write_head, write_tail
 from userfold.core.jsontext import decode, encode
 from userfold.core.queries import UserQuery, position
-from userfold.core.records import Change, Identifier, Key, Project, Record, Secrets, User
+from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Record, Secrets, User
 from userfold.core.trust import Author
 from userfold.engine import Busy, Engine
 from userfold.storage.port import Store, StoreError, StoreUnavailable
@@ -142,7 +142,8 @@ async def _pages_of_history(store: Store, project_id: str, user: User) -> AsyncI
 
 async def import_lines(
     engine: Engine,
-    project: Project,
+    project_id: str,
+    settings: EffectiveSettings,
     lines: Iterable[bytes],
     *,
     on_taken: OnTaken = "refuse",
@@ -154,23 +155,28 @@ async def import_lines(
     """
     report = Report()
     for window in _windows(lines):
-        report = await _import_window(engine, project, window, on_taken, report)
+        report = await _import_window(engine, project_id, settings, window, on_taken, report)
         noted(report)
     return report
 
 
 async def _import_window(
-    engine: Engine, project: Project, window: list[tuple[int, bytes]], on_taken: OnTaken, report: Report
+    engine: Engine,
+    project_id: str,
+    settings: EffectiveSettings,
+    window: list[tuple[int, bytes]],
+    on_taken: OnTaken,
+    report: Report,
 ) -> Report:
     commands: list[tuple[int, Command]] = []
     stopped: tuple[int, DomainError | StoreError | Busy] | None = None
     for number, text in window:
         try:
-            commands.append((number, _command(project.id, text, on_taken)))
+            commands.append((number, _command(project_id, text, on_taken)))
         except DomainError as refusal:
             stopped = number, refusal
             break
-    runs = [engine.run(command, project.settings) for _, command in commands]
+    runs = [engine.run(command, settings) for _, command in commands]
     outcomes = await asyncio.gather(*runs, return_exceptions=True)
     created = replaced = skipped = 0
     for (number, command), outcome in zip(commands, outcomes, strict=True):

@@ -9,7 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from userfold.core.records import ApiKey, Key, Project, Record
+from userfold.core.records import (
+    ApiKey,
+    AttributeDefinition,
+    EffectiveSettings,
+    Key,
+    Project,
+    ProjectSettings,
+    Record,
+    Segment,
+    kind_of,
+)
 from userfold.directory import AGE_S_MAX, Directory
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, StoreUnavailable, Write
@@ -49,10 +59,10 @@ class SlowStore(MemoryStore):
             raise StoreUnavailable("gone")
         return found
 
-    async def put(self, record: ApiKey | Project) -> None:
+    async def put(self, record: ApiKey | AttributeDefinition | Project | Segment) -> None:
         """Insert a record, past all rules."""
-        kind = "project" if isinstance(record, Project) else "api_key"
-        write = Write(batch_id="bat_1", removals={}, updates={}, inserts={Key(kind, PROJECT.id, record.id): record})
+        key = Key(kind_of(record), PROJECT.id, record.id)
+        write = Write(batch_id="bat_1", removals={}, updates={}, inserts={key: record})
 
         def fold() -> Fold[None]:
             yield write
@@ -77,7 +87,7 @@ class World:
 
     async def add_key(self, *, revoked_at: int | None = None, project_id: str = PROJECT.id) -> str:
         """The token of a new key of the project, which is there from the first key on."""
-        if not await MemoryStore.list(self.store, "project"):
+        if PROJECT not in await MemoryStore.list(self.store, "project"):
             await self.store.put(PROJECT)
         token = new_secret_key()
         key = msgspec.structs.replace(api_key(project_id, token, "a key", 1), revoked_at=revoked_at)
@@ -100,6 +110,29 @@ def test_a_caller_is_the_project_and_the_key() -> None:
         assert caller is not None
         assert caller.project == PROJECT
         assert (caller.key.kind, caller.key.project_id) == ("secret", PROJECT.id)
+
+    run(test())
+
+
+def test_a_caller_has_the_settings_of_its_project_with_what_it_has_defined() -> None:
+    def segment(id_: str, **fields: Any) -> Segment:
+        return Segment(**{"id": id_, "project_id": "prj_2", "name": "a", "created_at": 1, "updated_at": 1, **fields})
+
+    async def test() -> None:
+        world = World()
+        await world.store.put(msgspec.structs.replace(PROJECT, id="prj_2", settings=ProjectSettings(tombstone_days=7)))
+        one, two = await world.add_key(), await world.add_key(project_id="prj_2")
+        for record in (segment("seg_1"), segment("seg_2", deleted_at=2), segment("seg_3", project_id="prj_gone")):
+            await world.store.put(record)
+        plan = AttributeDefinition(
+            id="attr_1", project_id="prj_2", name="plan", type="integer", created_at=1, updated_at=1
+        )
+        await world.store.put(plan)
+        callers = [await world.directory.caller(token) for token in (one, two)]
+        assert [caller and caller.settings for caller in callers] == [
+            EffectiveSettings(),
+            EffectiveSettings(tombstone_days=7, segments=frozenset({"seg_1"}), attributes={"plan": plan}),
+        ]
 
     run(test())
 

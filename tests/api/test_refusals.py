@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from userfold.api import wire
+from userfold.api import bodies, wire
 from userfold.api.clerk import errors as clerk
 from userfold.api.native import errors as native
 from userfold.core import errors as core
@@ -48,7 +48,7 @@ def example(kind: type[Exception]) -> wire.Refusal:
 
 
 def test_there_are_refusals_to_look_at() -> None:
-    assert {core.UserNotFound, wire.BodyTooLarge, port.StoreFull, Busy} <= set(REFUSALS)
+    assert {core.UserNotFound, bodies.BodyTooLarge, port.StoreFull, Busy} <= set(REFUSALS)
     assert len(REFUSALS) > 30
 
 

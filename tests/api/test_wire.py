@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from tests.server import BOUND_S, InProcess, Keys, Server, in_process, serving
-from userfold.api import wire
+from userfold.api import bodies, wire
 from userfold.api.clerk import routes as clerk
 from userfold.api.native import routes as native
 from userfold.app import App, clock_ms
@@ -66,17 +66,17 @@ async def call(
     path: str,
     *messages: dict[str, Any],
     headers: Sequence[tuple[bytes, bytes]] = (),
-    receive: wire.Receive | None = None,
+    receive: bodies.Receive | None = None,
 ) -> AsgiReply | None:
     """Call the application as a server does. Reading past the last of `messages` is an error."""
-    sent: list[wire.Message] = []
+    sent: list[bodies.Message] = []
     left = list(messages)
 
-    async def next_message() -> wire.Message:
+    async def next_message() -> bodies.Message:
         assert left, "the body was read further than it may be"
         return left.pop(0)
 
-    async def send(message: wire.Message) -> None:
+    async def send(message: bodies.Message) -> None:
         sent.append(message)
 
     scope = {
@@ -447,7 +447,7 @@ def test_updates_are_applied_in_the_order_in_which_their_bodies_were_complete(ap
     async def ask_when(complete: asyncio.Event, number: int) -> None:
         body = json.dumps({"public_metadata": {"number": number}}).encode()
 
-        async def receive() -> wire.Message:
+        async def receive() -> bodies.Message:
             waiting.append(number)
             if len(waiting) == len(order):
                 all_wait.set()

@@ -86,6 +86,16 @@ def test_nothing_is_changed_and_nothing_is_made(inside: Inside, tmp_path: Path) 
     assert not (tmp_path / "missing").exists()
 
 
+def test_what_a_crash_left_is_still_there_afterwards(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server, server.client() as client:
+        client.post("/v1/users", json={"name": "Ada"})
+        server.kill()
+    before = {name: (tmp_path / "data" / name).read_bytes() for name in ("userfold.db", "userfold.db-wal")}
+    assert len(before["userfold.db-wal"]) > 0
+    assert "failed" not in {finding.state for finding in looked(tmp_path / "data", full=True)}
+    assert {name: (tmp_path / "data" / name).read_bytes() for name in before} == before
+
+
 # Settings.
 
 

@@ -122,6 +122,7 @@ def test_a_list_shows_neither_secret_keys_nor_their_digests(server: Server) -> N
         "read_only",
         "created_at",
         "revoked_at",
+        "last_used_at",
         "version",
     }
     assert listed(server, "to be listed")["token"] is None

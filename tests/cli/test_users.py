@@ -12,8 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.cli.inside import Inside
+from tests.cli.inside import Inside, with_store
 from tests.server import BOUND_S, USERFOLD, environment, serving, userfold
+from userfold.app import clock_ms
+from userfold.core.commands import CreateAttribute
+from userfold.core.records import EffectiveSettings, Project
+from userfold.engine import Engine
+from userfold.first_start import OPERATOR
+from userfold.storage.sqlite.store import SQLiteStore
 
 ADA = {
     "first_name": "Ada",
@@ -246,6 +252,21 @@ def test_a_document_that_is_too_large_is_not_read_to_its_end(inside: Inside) -> 
     text = '{"traits": {"a": "' + "x" * (1 << 20) + '"}}'
     refused = (2, "the document is larger than 1,048,576 bytes")
     assert inside.refused("users", "create", "-", stdin=text) == refused
+
+
+def test_a_document_is_held_to_the_attributes_of_the_project(inside: Inside) -> None:
+    async def define(store: SQLiteStore) -> None:
+        (project,) = await store.list("project")
+        assert isinstance(project, Project)
+        engine = Engine(store, clock_ms=clock_ms)
+        command = CreateAttribute(project_id=project.id, author=OPERATOR, name="plan", type="integer")
+        await engine.run(command, EffectiveSettings())
+
+    with_store(inside.data, define)
+    status, reason = inside.refused("users", "create", '{"traits": {"plan": "gold"}}')
+    assert status == 2
+    assert "/traits/plan is not valid: an integer is needed" in reason
+    made(inside, traits={"plan": 3})
 
 
 # Disabling and deleting.

@@ -10,10 +10,12 @@ import msgspec
 from userfold.core.records import (
     COLLECTIONS,
     ApiKey,
+    AttributeDefinition,
     Bag,
     Change,
     EmailAddress,
     Erasure,
+    Event,
     Idempotency,
     Identifier,
     Key,
@@ -23,6 +25,7 @@ from userfold.core.records import (
     ProjectSettings,
     Record,
     Secrets,
+    Segment,
     Session,
     SignIn,
     Tombstone,
@@ -80,6 +83,11 @@ def change(user_id: str = "u1", *, version: int = 1, id_: str | None = None) -> 
     )
 
 
+EVENT = Event(id="evt_1", user_id="u1", name="order paid", occurred_at=1, created_at=2, source="native", actor="key_1")
+ATTRIBUTE = AttributeDefinition(
+    id="attr_1", project_id=PROJECT, name="plan", type="integer", created_at=1, updated_at=1
+)
+SEGMENT = Segment(id="seg_1", project_id=PROJECT, name="Beta", created_at=1, updated_at=1)
 SIGN_IN = SignIn(id="ses_1", user_id="u1", token_digest="ab", created_at=1, expires_at=9)
 ANSWER = Idempotency(
     id="idk_1",
@@ -140,6 +148,24 @@ PAIRS: dict[str, tuple[Record, Record]] = {
             settings=ProjectSettings(tombstone_days=1),
             created_at=1,
             version=2,
+        ),
+    ),
+    "event": (
+        EVENT,
+        msgspec.structs.replace(
+            EVENT, session_id="ses_1", name="Zoë 𝒵", properties={"a": [1, 1.0, True, None, "\0", {}]}, source="milana"
+        ),
+    ),
+    "attribute": (
+        ATTRIBUTE,
+        msgspec.structs.replace(
+            ATTRIBUTE, name="Zoë/𝒵", type="choices", choices=("a", "𝒵"), title="t", description="\n", version=2
+        ),
+    ),
+    "segment": (
+        SEGMENT,
+        msgspec.structs.replace(
+            SEGMENT, name="Bêta 𝒵", description="\0\n", updated_at=2, deleted_at=2, deleted_by="key_1", version=2
         ),
     ),
     "api_key": (KEY, msgspec.structs.replace(KEY, revoked_at=2, version=2)),

@@ -37,7 +37,7 @@ from tests.contract.samples import (
 )
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
 from userfold.core.queries import UserQuery
-from userfold.core.records import ProjectSettings, User
+from userfold.core.records import EffectiveSettings, User
 from userfold.core.trust import Author
 from userfold.engine import Engine
 from userfold.storage.port import (
@@ -87,6 +87,14 @@ def test_the_schema_of_a_new_file_is_the_one_that_all_migrations_together_make()
     assert schema(fresh) == schema(migrated)
     assert fresh.pragma("user_version") == max(migrate.migrations())
     assert fresh.pragma("application_id") == migrate.APPLICATION_ID
+
+
+def test_a_store_that_was_migrated_twice_lets_go_of_its_file(path: Path, runner: asyncio.Runner) -> None:
+    store = SQLiteStore(path)
+    for _ in range(2):
+        runner.run(store.migrate())
+    runner.run(store.close())
+    assert [db for db in apsw.connections() if db.filename == str(path)] == []
 
 
 def test_migrations_are_numbered_from_one_without_a_gap() -> None:
@@ -939,7 +947,7 @@ def test_nothing_of_a_deleted_user_is_left_in_the_file(path: Path, runner: async
         # Where SQLite leaves copies depends on the ids: with these it does.
         entropy = random.Random(11)
         engine = Engine(store, clock_ms=lambda: 1_700_000_000_000, entropy=lambda: entropy.getrandbits(160))
-        settings = ProjectSettings()
+        settings = EffectiveSettings()
         made = await asyncio.gather(
             *(
                 engine.run(CreateUser(project_id=PROJECT, author=author, edits=edits(number)), settings)

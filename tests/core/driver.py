@@ -27,14 +27,14 @@ from userfold.core.export_line import read_line
 from userfold.core.jsontext import decode, encode
 from userfold.core.operations import OPERATIONS
 from userfold.core.reading import Records, Unread
-from userfold.core.records import COLLECTIONS, Change, Identifier, Key, ProjectSettings, Record, Session, User
+from userfold.core.records import COLLECTIONS, Change, EffectiveSettings, Identifier, Key, Record, Session, User
 from userfold.core.rules import apply, reads
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"
 NOW = 1_750_000_000_000
 DAY_MS = 86_400_000
-SETTINGS = ProjectSettings()
+SETTINGS = EffectiveSettings()
 
 BROWSER = Author(source="milana", actor="ses_1", trust="browser", request_id="req_1")
 VERIFIED = Author(source="client", actor="ses_2", trust="verified", request_id="req_2")
@@ -59,7 +59,7 @@ class Reading(NamedTuple):
 
 
 def look(
-    command: Command, records: Database, *, now: int = NOW, entropy: int = 0, settings: ProjectSettings = SETTINGS
+    command: Command, records: Database, *, now: int = NOW, entropy: int = 0, settings: EffectiveSettings = SETTINGS
 ) -> Reading:
     """Read what `command` asks for, as the engine does: the hints first, then whatever is said to be unread."""
     view: dict[Key, Any] = {key: _found(records, key) for key in reads(command)}
@@ -81,7 +81,7 @@ def run(
     *,
     now: int = NOW,
     entropy: int | None = None,
-    settings: ProjectSettings = SETTINGS,
+    settings: EffectiveSettings = SETTINGS,
 ) -> Applied:
     """What `command` comes to; its writes are then in `records`. Raises its refusal, and then none are."""
     entropy = fresh_entropy() if entropy is None else entropy
@@ -115,7 +115,7 @@ def _is_member(key: Key, record: Record, collection: Key) -> bool:
 
 
 def refusal(
-    command: Command, records: Database, *, now: int = NOW, settings: ProjectSettings = SETTINGS
+    command: Command, records: Database, *, now: int = NOW, settings: EffectiveSettings = SETTINGS
 ) -> DomainError:
     """Why `command` is refused. Fails if it is not, or if anything was written."""
     before = dict(records)

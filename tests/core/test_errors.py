@@ -25,8 +25,21 @@ from tests.core.driver import (
     upsert,
 )
 from userfold.core import errors
-from userfold.core.commands import Command, Once, RevokeKey, RevokeSignIn, UpdateProject
+from userfold.core.attribute_rules import attribute_id
+from userfold.core.commands import (
+    AssignSegment,
+    Command,
+    CreateAttribute,
+    CreateSegment,
+    DeleteAttribute,
+    Once,
+    RevokeKey,
+    RevokeSignIn,
+    UpdateProject,
+)
 from userfold.core.errors import (
+    AttributeExists,
+    AttributeNotFound,
     BagTooDeep,
     BagTooLarge,
     ChangeIdTaken,
@@ -44,6 +57,8 @@ from userfold.core.errors import (
     JsonInvalid,
     JsonTooDeep,
     KeyNotFound,
+    LimitReached,
+    ListNotFound,
     NotFound,
     NumberInvalid,
     OperationInvalid,
@@ -54,6 +69,7 @@ from userfold.core.errors import (
     PasswordWrong,
     PathNotFound,
     ProjectNotFound,
+    SegmentNotFound,
     SessionClosed,
     SessionNotFound,
     UserDeleted,
@@ -68,7 +84,7 @@ from userfold.core.export_line import read_line
 from userfold.core.jsontext import decode
 from userfold.core.passwords import check_length
 from userfold.core.reading import Unread, read_all
-from userfold.core.records import Key
+from userfold.core.records import EffectiveSettings, Key
 from userfold.core.rules import apply
 
 # Callers rely on these: a code never changes and never means something else.
@@ -88,12 +104,17 @@ CODES: dict[type[DomainError], str] = {
     OperationUnknown: "operation_unknown",
     PathNotFound: "path_not_found",
     NumberInvalid: "number_invalid",
+    ListNotFound: "list_not_found",
     NotFound: "not_found",
     UserNotFound: "user_not_found",
     VersionNotFound: "version_not_found",
     ProjectNotFound: "project_not_found",
     KeyNotFound: "key_not_found",
     SessionNotFound: "session_not_found",
+    SegmentNotFound: "segment_not_found",
+    LimitReached: "limit_reached",
+    AttributeNotFound: "attribute_not_found",
+    AttributeExists: "attribute_exists",
     IdentifierTaken: "identifier_taken",
     ChangeIdTaken: "change_id_taken",
     PasswordTooShort: "password_too_short",
@@ -133,6 +154,8 @@ def applying(command: Command, *before: Command) -> Callable[[], Any]:
     return lambda: run(command, after(*before))
 
 
+FULL = EffectiveSettings(segments=frozenset(f"seg_{number}" for number in range(1000)))
+PLAN = CreateAttribute(project_id=PROJECT, author=BACKEND, name="plan", type="any")
 A = create({"external_id": "a"}, user_id="user_a")
 DEEP: Any = [[]]
 for _ in range(30):
@@ -219,6 +242,12 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         applying(operate("user_a", [{"op": "increment", "path": "/traits"}]), A),
     ),
     (
+        ListNotFound,
+        {"path": "/traits"},
+        "There is something other than a list at /traits.",
+        applying(operate("user_a", [{"op": "append", "path": "/traits", "value": 1}]), A),
+    ),
+    (
         errors.TestFailed,
         {"path": "/external_id", "current": "a"},
         "The value at /external_id is not the one that the request expects.",
@@ -247,6 +276,30 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"key_id": "key_z"},
         "There is no key key_z in this project.",
         applying(RevokeKey(project_id=PROJECT, author=BACKEND, key_id="key_z")),
+    ),
+    (
+        SegmentNotFound,
+        {"segment_id": "seg_z"},
+        "There is no segment seg_z in this project.",
+        applying(AssignSegment(project_id=PROJECT, author=BACKEND, user_id="user_a", segment_id="seg_z"), A),
+    ),
+    (
+        AttributeNotFound,
+        {"attribute_id": "attr_z"},
+        "There is no attribute attr_z in this project.",
+        applying(DeleteAttribute(project_id=PROJECT, author=BACKEND, attribute_id="attr_z")),
+    ),
+    (
+        AttributeExists,
+        {"path": "/name", "attribute_id": attribute_id(PROJECT, "plan")},
+        f"This project has an attribute of this name already: {attribute_id(PROJECT, 'plan')}.",
+        applying(PLAN, PLAN),
+    ),
+    (
+        LimitReached,
+        {"what": "segments in this project", "count_max": 1000},
+        "There are 1000 segments in this project already; no more are allowed.",
+        lambda: run(CreateSegment(project_id=PROJECT, author=BACKEND, name="one more"), {}, settings=FULL),
     ),
     (
         IdentifierTaken,

@@ -14,6 +14,7 @@ from tests.strategies import json_objects, json_values, numbers, operation_lists
 from userfold.core.diff import diff, fold
 from userfold.core.errors import (
     DomainError,
+    ListNotFound,
     NumberInvalid,
     OperationInvalid,
     OperationUnknown,
@@ -343,7 +344,7 @@ OWN_CASES: list[Case] = [
     ({"a": -1.5e308}, [op("increment", "/a", by=-1.5e308)], (NumberInvalid, "/a")),
     ({"a": NINES}, [op("increment", "/a", by=5e-324)], (NumberInvalid, "/a")),
     *(({"a": old}, [op("increment", "/a")], (NumberInvalid, "/a")) for old in each("1", True, False, [], {})),
-    *(({"a": 1}, [op("increment", "/a", by=by)], (NumberInvalid, "/0/by")) for by in each("1", True, None, [], {})),
+    *(({"a": 1}, [op("increment", "/a", by=by)], (OperationInvalid, "/0/by")) for by in each("1", True, None, [], {})),
     ({"a": 1}, [op("increment", "/a/b")], (PathNotFound, "/a/b")),
     ({"a": [1]}, [op("increment", "/a/1")], (PathNotFound, "/a/1")),
     ({}, [op("increment", "")], (NumberInvalid, "")),
@@ -364,7 +365,7 @@ OWN_CASES: list[Case] = [
         for old in each("1", True, [], {})
     ),
     *(
-        ({"a": 1}, [op(name, "/a", value)], (NumberInvalid, "/0/value"))
+        ({"a": 1}, [op(name, "/a", value)], (OperationInvalid, "/0/value"))
         for name in ("min", "max")
         for value in each("1", True, None, [], {})
     ),
@@ -410,7 +411,7 @@ OWN_CASES: list[Case] = [
     *(({"a": None}, [op(name, "/a", 1)], {"a": [1]}) for name in ("append", "union")),
     ({"a": [[1]]}, [op("append", "/a/0", 2)], {"a": [[1, 2]]}),
     *(
-        ({"a": old}, [op(name, "/a", 1)], (OperationInvalid, "/0"))
+        ({"a": old}, [op(name, "/a", 1)], (ListNotFound, "/a"))
         for name in ("append", "union", "pull")
         for old in each("text", 1, False, {})
     ),

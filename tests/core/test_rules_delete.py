@@ -29,7 +29,7 @@ from tests.core.driver import (
 )
 from userfold.core.claims import identifier_key, tombstone_id
 from userfold.core.commands import Command
-from userfold.core.records import Erasure, Key, ProjectSettings, Tombstone
+from userfold.core.records import EffectiveSettings, Erasure, Key, Tombstone
 from userfold.core.trust import Author
 
 FULL: dict[str, Any] = {
@@ -140,7 +140,7 @@ def test_a_deleted_name_is_closed_to_browsers_for_a_time(
     way: str, by: Author, later_ms: int, days: int, made: bool
 ) -> None:
     records = after(create({"external_id": "a"}, user_id="user_a"), delete("user_a"))
-    settings = ProjectSettings(tombstone_days=days)
+    settings = EffectiveSettings(tombstone_days=days)
     command: Command = WAYS_BACK[way](by)
     if made:
         applied = run(command, records, now=NOW + later_ms, settings=settings)
@@ -154,7 +154,7 @@ def test_a_deleted_name_is_closed_to_browsers_for_a_time(
 
 
 def test_thirty_days_are_what_a_project_has_unless_it_says_otherwise() -> None:
-    assert ProjectSettings().tombstone_days == 30
+    assert EffectiveSettings().tombstone_days == 30
 
 
 def test_a_browser_may_make_a_user_without_a_name_at_any_time() -> None:

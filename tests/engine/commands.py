@@ -1,7 +1,7 @@
 """Strategies for commands of few users and few names, so that they collide.
 
-Users, sessions and sign-ins that were made are written `#0`, `#1` … and, the last user that was deleted, `deleted`.
-`Made` puts in the ids.
+Users, sessions, sign-ins, segments and attributes that were made are written `#0`, `#1` … and, the last user that was
+deleted, `deleted`. `Made` puts in the ids.
 """
 
 from __future__ import annotations
@@ -14,29 +14,48 @@ from hypothesis import strategies as st
 from userfold.core.applied import Applied
 from userfold.core.claims import names_of
 from userfold.core.commands import (
+    AssignSegment,
     Command,
+    CreateAttribute,
     CreateKey,
     CreateProject,
+    CreateSegment,
     CreateUser,
+    DeleteAttribute,
+    DeleteSegment,
     DeleteUser,
     Edit,
     Edits,
     ImportUser,
+    LeaveDeletedSegment,
     Once,
     Operate,
+    RecordEvent,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
     SignInUser,
     StartSession,
+    UnassignSegment,
     UpdateProject,
+    UpdateSegment,
     UpdateUser,
     UpsertUser,
     UserLine,
 )
 from userfold.core.merge import MODES
 from userfold.core.operations import OPERATIONS
-from userfold.core.records import ApiKey, Change, Operation, Project, Secrets, Session, User
+from userfold.core.records import (
+    ApiKey,
+    AttributeDefinition,
+    Change,
+    Operation,
+    Project,
+    Secrets,
+    Segment,
+    Session,
+    User,
+)
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"
@@ -187,7 +206,34 @@ signed_in = {"author": st.just(BACKEND), "session_id": st.just("new"), "token_di
 operated = operates.map(lambda operate: (operate,)) | st.tuples(st.builds(Edit, modes, documents), operates)
 new_settings = st.sampled_from([None, {}, {"tombstone_days": 1}, {"tombstone_days": -1}, {"unheard_of": 1}])
 
+# The first two are known to the settings of the model test and have no record.
+segment_ids = st.sampled_from(["seg_known", "seg_other", "#0", "#0", "#1", "seg_unknown"])
+in_segment = {"author": st.just(BACKEND), "user_id": user_ids, "segment_id": segment_ids}
+of_segment = {"author": st.just(BACKEND), "segment_id": segment_ids}
+
+attribute_names = st.sampled_from(["n", "c/d"])
+attribute_ids = st.sampled_from(["#0", "#0", "#1"])
+
 commands: st.SearchStrategy[Command] = weighted(
+    (
+        3,
+        of_project(
+            RecordEvent,
+            author=authors,
+            user_id=user_ids,
+            name=st.sampled_from(["a", "b", ""]),
+            properties=st.sampled_from(BAGS),
+            session_id=session_ids,
+        ),
+    ),
+    (1, of_project(CreateAttribute, author=st.just(BACKEND), name=attribute_names, type=st.just("string"))),
+    (1, of_project(DeleteAttribute, author=st.just(BACKEND), attribute_id=attribute_ids, if_match=versions)),
+    (2, of_project(CreateSegment, author=st.just(BACKEND), name=st.sampled_from(["Beta", ""]))),
+    (1, of_project(UpdateSegment, **of_segment, name=st.sampled_from(["Beta", "Gamma"]), if_match=versions)),
+    (1, of_project(DeleteSegment, **of_segment, if_match=versions)),
+    (4, of_project(AssignSegment, **in_segment, if_match=versions)),
+    (2, of_project(UnassignSegment, **in_segment, if_match=versions)),
+    (2, of_project(LeaveDeletedSegment, **in_segment)),
     (
         4,
         of_project(
@@ -266,6 +312,8 @@ class Made:
         self.users: list[str] = []
         self.sessions: list[str] = []
         self.sign_ins: list[str] = []  # also those of deleted users
+        self.segments: list[str] = []  # also deleted ones
+        self.attributes: list[str] = []  # also deleted ones
         self.deleted = "nobody"
 
     def note(self, command: Command, applied: Applied) -> None:
@@ -277,6 +325,10 @@ class Made:
             self.users.append(applied.user.id)
         elif isinstance(applied.record, Session):
             self.sessions.append(applied.record.id)
+        elif isinstance(command, CreateSegment) and isinstance(applied.record, Segment):
+            self.segments.append(applied.record.id)
+        elif isinstance(command, CreateAttribute) and isinstance(applied.record, AttributeDefinition):
+            self.attributes.append(applied.record.id)
 
     def resolved(self, command: Command) -> Command:
         """`command` with the ids of what was made in place of `#0`, `#1` … and `deleted`."""
@@ -284,13 +336,17 @@ class Made:
         for name in ("user_id", "external_id"):
             if hasattr(command, name):
                 ids[name] = self._user(getattr(command, name))
-        if isinstance(command, UpsertUser):
+        if isinstance(command, UpsertUser | RecordEvent):
             ids["session_id"] = self._session(command.session_id)
         if isinstance(command, SignInUser):
             ids["session_id"] = f"sis_{len(self.sign_ins):04d}"
             self.sign_ins.append(ids["session_id"])
         if isinstance(command, RevokeSignIn) and command.session_id.startswith("#") and self.sign_ins:
             ids["session_id"] = _counted(command.session_id, self.sign_ins)
+        if hasattr(command, "segment_id") and command.segment_id.startswith("#") and self.segments:
+            ids["segment_id"] = _counted(command.segment_id, self.segments)
+        if isinstance(command, DeleteAttribute) and self.attributes:
+            ids["attribute_id"] = _counted(command.attribute_id, self.attributes)
         if hasattr(command, "edits"):
             ids["edits"] = tuple(
                 Edit(edit.mode, self._document(edit.document)) if isinstance(edit, Edit) else edit

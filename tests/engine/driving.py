@@ -22,11 +22,11 @@ from userfold.core.commands import (
     UpdateUser,
 )
 from userfold.core.operations import OPERATIONS
-from userfold.core.records import Change, Key, ProjectSettings, User
+from userfold.core.records import Change, EffectiveSettings, Key, User
 from userfold.engine import DEFAULT_LIMITS, Engine, Limits
 from userfold.storage.port import Store
 
-SETTINGS = ProjectSettings()
+SETTINGS = EffectiveSettings()
 NOW = 1_700_000_000_000
 
 C = TypeVar("C", bound=Command)

@@ -13,7 +13,7 @@ from userfold.core.claims import identifier_key, identifiers_of
 from userfold.core.commands import Command
 from userfold.core.diff import fold
 from userfold.core.errors import DomainError
-from userfold.core.records import COLLECTIONS, Change, Identifier, Key, ProjectSettings, Record, User
+from userfold.core.records import COLLECTIONS, Change, EffectiveSettings, Identifier, Key, Record, User
 from userfold.storage.codec import to_text
 
 
@@ -41,7 +41,7 @@ class Model:
     def __init__(self) -> None:
         self.records = AllRead()
 
-    def apply(self, command: Command, *, now: int, entropy: int, settings: ProjectSettings) -> Applied | DomainError:
+    def apply(self, command: Command, *, now: int, entropy: int, settings: EffectiveSettings) -> Applied | DomainError:
         try:
             applied = rules.apply(command, self.records, now=now, entropy=entropy, settings=settings)
         except DomainError as refusal:

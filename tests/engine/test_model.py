@@ -12,17 +12,29 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.engine.commands import Made, command_lists
+from tests.engine.commands import PROJECT, Made, command_lists
 from tests.engine.model import Model, check_identifiers, check_user, told
 from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateProject
 from userfold.core.queries import UserQuery
-from userfold.core.records import COLLECTIONS, Idempotency, Identifier, Key, ProjectSettings, SignIn, User
+from userfold.core.records import (
+    COLLECTIONS,
+    AttributeDefinition,
+    EffectiveSettings,
+    Idempotency,
+    Identifier,
+    Key,
+    SignIn,
+    User,
+)
 from userfold.engine import DEFAULT_LIMITS, Engine, Limits
 from userfold.storage.codec import to_text
 from userfold.storage.port import Store
 
-SETTINGS = ProjectSettings(tombstone_days=30)
+B_IS_A_LIST = AttributeDefinition(id="attr_b", project_id=PROJECT, name="b", type="list", created_at=1, updated_at=1)
+SETTINGS = EffectiveSettings(
+    tombstone_days=30, segments=frozenset({"seg_known", "seg_other"}), attributes={"b": B_IS_A_LIST}
+)
 DAY_MS = 86_400_000
 
 shared_store = settings(

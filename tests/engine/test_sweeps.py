@@ -11,12 +11,25 @@ import pytest
 from tests.contract.samples import put
 from tests.engine.commands import BACKEND, PROJECT
 from tests.engine.driving import NOW, create, delete, engine_of, sign_in, submit
-from userfold.core.commands import CreateKey, CreateProject, Forget, Once, RevokeKey, StartSession
+from userfold.core.commands import (
+    AssignSegment,
+    CreateKey,
+    CreateProject,
+    CreateSegment,
+    DeleteSegment,
+    Forget,
+    Once,
+    RecordEvent,
+    RevokeKey,
+    StartSession,
+)
+from userfold.core.queries import UserQuery
 from userfold.core.records import ApiKey, Erasure, Key, Project, ProjectSettings, Record, Session
 from userfold.core.rules import ONCE_MS
-from userfold.core.upkeep_rules import ERASURES_KEPT_MS, SIGN_INS_KEPT_MS
+from userfold.core.upkeep_rules import DELETED_SEGMENTS_KEPT_MS, ERASURES_KEPT_MS, SIGN_INS_KEPT_MS
 from userfold.directory import Directory
 from userfold.engine import Engine
+from userfold.segment_sweep import USERS_AT_ONCE
 from userfold.storage.port import Store, StoreUnavailable
 from userfold.sweeps import CHUNK, Sweeper
 from userfold.tokens import api_key
@@ -120,6 +133,48 @@ def test_what_a_deleted_user_left_goes_and_what_the_next_one_of_that_id_has_stay
         rest = await store.of_user("session", PROJECT, "u1", after=None, descending=False, limit=9)
         assert list(rest) == [young]
         assert await swept.get("session", others[0].id) == others[0]
+        await swept.engine.close()
+
+    runner.run(scenario())
+
+
+def test_the_events_of_a_deleted_user_go_and_those_of_the_next_one_of_that_id_stay(
+    store: Store, runner: asyncio.Runner
+) -> None:
+    async def scenario() -> None:
+        swept = Swept(store)
+        record = RecordEvent(project_id=PROJECT, author=BACKEND, user_id="u1", name="order paid")
+        await submit(swept.engine, [create("u1"), *[record] * (CHUNK + 1)])
+        swept.clock.now = NOW + 10
+        await submit(swept.engine, [delete("u1")])
+        swept.clock.now = NOW + 20
+        young = (await submit(swept.engine, [create("u1"), record]))[1].record
+        assert await swept.sweep_at(NOW + 30) == CHUNK + 1
+        rest = await store.of_user("event", PROJECT, "u1", after=None, descending=False, limit=9)
+        assert list(rest) == [young]
+        await swept.engine.close()
+
+    runner.run(scenario())
+
+
+def test_a_deleted_segment_is_left_by_all_its_users_in_one_sweep_and_goes_in_a_later_one(
+    store: Store, runner: asyncio.Runner
+) -> None:
+    async def scenario() -> None:
+        swept = Swept(store)
+        making = CreateSegment(project_id=PROJECT, author=BACKEND, name="Beta")
+        segment_id = (await submit(swept.engine, [making]))[0].record.id
+        ids = [f"u{number}" for number in range(USERS_AT_ONCE + 1)]
+        await submit(swept.engine, [create(user_id) for user_id in ids])
+        in_it = {"project_id": PROJECT, "author": BACKEND, "segment_id": segment_id}
+        await submit(swept.engine, [AssignSegment(**in_it, user_id=user_id) for user_id in ids])
+        await submit(swept.engine, [DeleteSegment(**in_it)])
+        assert await swept.sweep_at(NOW + 1) == 0, "no record was removed"
+        users = await store.users(UserQuery(project_id=PROJECT, limit=1_000))
+        assert [user.segments for user in users] == [()] * len(ids)
+        assert await swept.get("segment", segment_id) is not None
+        await swept.sweep_at(NOW + DELETED_SEGMENTS_KEPT_MS)
+        assert await swept.get("segment", segment_id) is None
         await swept.engine.close()
 
     runner.run(scenario())

@@ -25,7 +25,7 @@ from userfold import transfer
 from userfold.app import clock_ms
 from userfold.core.commands import Command, DeleteUser, Edit, UpdateUser
 from userfold.core.errors import DomainError
-from userfold.core.records import Key, Project, ProjectSettings, Session
+from userfold.core.records import EffectiveSettings, Key, Session
 from userfold.engine import Engine
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, Records, Write
@@ -142,7 +142,7 @@ def test_a_long_history_is_written_in_parts_and_is_whole(here: InProcess, there:
         for number in range(2, versions + 1):
             edits = (Edit("merge_patch", {"traits": {"n": number}}),)
             command = UpdateUser(project_id=here.keys.project_id, author=author, user_id=user["id"], edits=edits)
-            await engine.run(command, ProjectSettings())
+            await engine.run(command, EffectiveSettings())
 
     here.runner.run(update())
     text = exported(here)
@@ -176,7 +176,7 @@ def test_a_line_is_of_one_moment_though_the_user_is_updated_while_it_is_read(her
     async def update() -> None:
         edits = (Edit("merge_patch", {"external_id": f"e{next(numbers)}"}),)
         command = UpdateUser(project_id=here.keys.project_id, author=transfer.IMPORT, user_id=user["id"], edits=edits)
-        await here.app.service.engine.run(command, ProjectSettings())
+        await here.app.service.engine.run(command, EffectiveSettings())
 
     store: Any = Meanwhile(here, update, update)
 
@@ -195,7 +195,7 @@ def test_whoever_is_deleted_while_it_is_read_is_left_out(here: InProcess) -> Non
 
     async def delete() -> None:
         command = deletion(here, user["id"])
-        await here.app.service.engine.run(command, ProjectSettings())
+        await here.app.service.engine.run(command, EffectiveSettings())
 
     store: Any = Meanwhile(here, delete)
 
@@ -210,8 +210,6 @@ def deletion(api: InProcess, user_id: str) -> Command:
 
 
 # Whatever users come to be.
-
-TARGET = Project(id=PROJECT, name="test", product_id="prd_1", created_at=1)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -230,7 +228,9 @@ def test_any_users_survive_the_way_and_come_back_the_same(
             outcomes = [await outcome(engine, command) for command in drawn]
             assert len(outcomes) == len(drawn)
             text = await export(source)
-            await import_lines(Engine(target, clock_ms=clock_ms), TARGET, text.splitlines(keepends=True))
+            await import_lines(
+                Engine(target, clock_ms=clock_ms), PROJECT, EffectiveSettings(), text.splitlines(keepends=True)
+            )
             assert await export(target) == text
         finally:
             await target.close()
@@ -240,7 +240,7 @@ def test_any_users_survive_the_way_and_come_back_the_same(
 
 async def outcome(engine: Engine, command: Command) -> object:
     try:
-        return await engine.run(command, ProjectSettings())
+        return await engine.run(command, EffectiveSettings())
     except DomainError as refusal:
         return refusal
 

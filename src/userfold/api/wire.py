@@ -15,18 +15,20 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
+from userfold.api.bodies import LINES_BYTES_MAX, ClientGone, ClientStalled, Incoming, Message, ReadAhead, Receive
 from userfold.core import jsontext
 from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateUser, UpsertUser
-from userfold.core.errors import CommandBroken, DomainError, UserNotFound
-from userfold.core.records import ProjectSettings
+from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTooDeep, UserNotFound
+from userfold.core.records import EffectiveSettings
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
 from userfold.engine import Busy, Engine, Stopping
@@ -39,18 +41,17 @@ from userfold.storage.port import Store, StoreError
 log = logging.getLogger("userfold.api")
 access_log = logging.getLogger("userfold.access")
 
-BODY_BYTES_MAX = 1 << 20
 UNKNOWN_PATHS_LOGGED_MAX = 1_000
 RETRY_AFTER_S = b"1"
+STALL_S = 60  # for how long a client may take nothing of a reply that is made piece by piece
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = (b"content-type", b"application/json")
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class WireRefusal(DomainError):
@@ -93,12 +94,6 @@ class RateLimited(WireRefusal):
     code = "rate_limited"
 
 
-class BodyTooLarge(WireRefusal):
-    """The body is larger than {size_max} bytes."""
-
-    code = "body_too_large"
-
-
 class ContentTypeUnsupported(WireRefusal):
     """The body must be {wanted}; the request says {given!r}."""
 
@@ -109,6 +104,12 @@ class BodyNotObject(WireRefusal):
     """The body must be a JSON object."""
 
     code = "body_not_object"
+
+
+class BodyNotList(BodyNotObject):
+    """The body must be a JSON list."""
+
+    code = "body_not_list"
 
 
 class ParameterUnknown(WireRefusal):
@@ -133,7 +134,10 @@ Refusal = DomainError | StoreError | Busy
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request with its whole body. `params` are the named parts of the path, decoded."""
+    """One request with its whole body; if the route `streams`, `body` is empty and what comes is at `incoming`.
+
+    `params` are the named parts of the path, decoded.
+    """
 
     method: str
     path: str  # as it was sent
@@ -141,6 +145,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     query_string: bytes
     headers: Mapping[bytes, bytes]  # names in lower case; of a repeated one the last
     body: bytes
+    incoming: Incoming
     caller: Caller | None
     id: str
     address: str  # the client's; "" if it has none
@@ -183,6 +188,21 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise BodyNotObject
         return value
 
+    def json_list(self) -> list[bytes]:
+        """The texts of the items of the body, a JSON list. Each is still to be decoded, and may be refused alone."""
+        try:
+            return [bytes(text) for text in _LIST.decode(self.body)]
+        except msgspec.ValidationError:
+            raise BodyNotList from None
+        except msgspec.DecodeError as error:
+            raise JsonInvalid(reason=str(error)) from None
+        except RecursionError:
+            raise JsonTooDeep(levels_max=jsontext.TEXT_LEVELS_MAX) from None
+
+    async def with_body(self) -> Request:
+        """The request with its whole body, for a route that streams but need not this time."""
+        return msgspec.structs.replace(self, body=await read_whole(self.incoming))
+
     def require_content_type(self, content_types: Iterable[str]) -> str:
         """The media type of the body, which must be one of these."""
         given = self.header(b"content-type") or ""
@@ -192,12 +212,21 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return media_type
 
 
+Pieces = AsyncGenerator[bytes, None]
+
+
 class Reply(msgspec.Struct, frozen=True):
-    """What is sent back."""
+    """What is sent back: `body`, or the pieces of a body that is long or not known yet, each when it is there.
+
+    Before its first piece a generator may raise what a handler may raise. After it the status has been sent: what goes
+    wrong has to be said in the body, and anything raised cuts the connection, so that no client takes a part for the
+    whole. A generator is closed when its client has gone.
+    """
 
     status: int
     body: bytes = b""
     headers: Headers = ()
+    pieces: Pieces | None = None
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,8 +246,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         assert request.caller is not None, "the route is open to everybody"
         if isinstance(command, (CreateUser, UpsertUser)) and request.is_limited and not dry_run:
             return await self._run_limited(request, request.caller, command)
-        settings = request.caller.project.settings
-        return await self.engine.run(command, settings, size=len(request.body), dry_run=dry_run)
+        return await self.engine.run(command, request.caller.settings, size=len(request.body), dry_run=dry_run)
+
+    def submit(
+        self, request: Request, command: Command, *, size: int, dry_run: bool = False
+    ) -> asyncio.Future[Applied]:
+        """The answer that `command` will get; `size`: the bytes of its part of the request. Raises `Busy`."""
+        assert request.caller is not None, "the route is open to everybody"
+        return self.engine.submit(command, request.caller.settings, size=size, dry_run=dry_run)
 
     def draw(self, kind: Kind, caller: Caller, address: str) -> int:
         """0 if the caller may do this now; else after how many seconds. One with a secret key always may."""
@@ -235,7 +270,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         So there are never more new users than tokens, however many are asked for at once; while very many requests
         are under way, a new user may be refused whose token would have been given back a moment later.
         """
-        settings = caller.project.settings
+        settings = caller.settings
         wait_s = self.rate_limits.draw("new_users", caller.key.id, request.address, settings)
         if wait_s:
             return await self._run_uncreating(request, settings, command, wait_s)
@@ -249,7 +284,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return applied
 
     async def _run_uncreating(
-        self, request: Request, settings: ProjectSettings, command: CreateUser | UpsertUser, wait_s: int
+        self, request: Request, settings: EffectiveSettings, command: CreateUser | UpsertUser, wait_s: int
     ) -> Applied:
         """Run `command` unless it would make a user: who is known pays nothing for a crowd behind the same address."""
         if isinstance(command, UpsertUser):
@@ -277,14 +312,16 @@ class Callers(msgspec.Struct, frozen=True, kw_only=True):
 class Route(msgspec.Struct, frozen=True):
     """One line of a route table. `{name}` in `path` takes one part of a request's path. No handler: not built.
 
-    `reads`: a key that may only read may call it. `draws`: which limit a caller with a publishable key draws from. One
-    that is not to be told of a limit leaves it out, and its handler asks `Service.draw`.
+    `reads`: a key that may only read may call it. `streams`: it is called before the body is there. `draws`: which
+    limit a caller with a publishable key draws from. One that is not to be told of a limit leaves it out, and its
+    handler asks `Service.draw`.
     """
 
     method: str
     path: str
     handler: Handler | None
     reads: bool = False
+    streams: bool = False
     draws: Kind | None = None
 
 
@@ -336,6 +373,7 @@ class Api:
         self._check_request = check_request
         self._callers = callers
         self._unknown_paths: set[str] = set()
+        self._read_ahead = ReadAhead()
         # Ids of requests: unlike any other process's, and counted within this one.
         self._start = secrets.token_hex(6)
         self._requests = itertools.count(1)
@@ -344,20 +382,41 @@ class Api:
         started = time.perf_counter() if self._service.access_log else 0.0
         headers = dict(scope["headers"])
         request_id = self._request_id(headers)
+        incoming = Incoming(receive, headers, self._read_ahead)
         seen = _Seen(self._no_route)
         try:
-            reply = await self._handle(scope, receive, headers, request_id, seen)
-        except (DomainError, StoreError, Busy) as refusal:
-            reply = self._refuse(refusal, request_id)
+            reply, first = await self._reply(scope, incoming, headers, request_id, seen)
+            seen.answered.by_class[reply.status // 100] += 1
+            head = scope["method"] == "HEAD"
+            if reply.pieces is None:
+                await send_reply(send, reply, request_id, head=head)
+                size = len(reply.body)
+            else:
+                size = await send_pieces(send, reply, first, request_id, head=head, gone=lambda: incoming.gone)
+            if self._service.access_log:
+                self._log_access(scope, seen, reply.status, size, request_id, time.perf_counter() - started)
         except ClientGone:
             return
+        finally:
+            incoming.close()
+
+    async def _reply(
+        self, scope: Scope, incoming: Incoming, headers: Mapping[bytes, bytes], request_id: str, seen: _Seen
+    ) -> tuple[Reply, bytes | None]:
+        """What the handler answers, or what its refusal is; of a reply in pieces also the first of them."""
+        try:
+            reply = await self._handle(scope, incoming, headers, request_id, seen)
+            if reply.pieces is None or scope["method"] == "HEAD":
+                return reply, None
+            incoming.listen()
+            return reply, await anext(reply.pieces, None)
+        except (DomainError, StoreError, Busy) as refusal:
+            return self._refuse(refusal, request_id), None
+        except ClientGone:
+            raise
         except Exception:
             log.exception("%s %r broke", scope["method"], scope["path"], extra=about(request_id))
-            reply = self._refuse(CommandBroken(), request_id)
-        seen.answered.by_class[reply.status // 100] += 1
-        await send_reply(send, reply, request_id, head=scope["method"] == "HEAD")
-        if self._service.access_log:
-            self._log_access(scope, seen, reply, request_id, time.perf_counter() - started)
+            return self._refuse(CommandBroken(), request_id), None
 
     def answered(self) -> Iterator[Answered]:
         """What was answered since the start, by route; the one without a method is for all that is no route."""
@@ -369,7 +428,7 @@ class Api:
         return self.prefix + route.path if route.method else ""
 
     async def _handle(
-        self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], request_id: str, seen: _Seen
+        self, scope: Scope, incoming: Incoming, headers: Mapping[bytes, bytes], request_id: str, seen: _Seen
     ) -> Reply:
         method = scope["method"]
         methods, params = self._find(scope, request_id)
@@ -387,6 +446,8 @@ class Api:
         address, peer = self._addresses(scope)
         if route.draws is not None and caller is not None:
             self._draw(route.draws, caller, address)
+        if route.streams:
+            incoming.require_size(LINES_BYTES_MAX)
         request = Request(
             method=method,
             path=scope["raw_path"].decode("latin-1"),
@@ -397,7 +458,8 @@ class Api:
             id=request_id,
             address=address,
             peer=peer,
-            body=await self._body(receive, headers),
+            incoming=incoming,
+            body=b"" if route.streams else await read_whole(incoming),
         )
         if self._check_request is not None:
             self._check_request(request)
@@ -423,25 +485,18 @@ class Api:
         lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return client_address(peer, lines, trusted), peer
 
-    def _log_access(self, scope: Scope, seen: _Seen, reply: Reply, request_id: str, seconds: float) -> None:
+    def _log_access(self, scope: Scope, seen: _Seen, status: int, size: int, request_id: str, seconds: float) -> None:
         """One line for one request. The path is the route's: a path as it was sent names people."""
         fields = {
             "method": scope["method"],
             "route": self.path_of(seen.answered.route) or None,
-            "status": reply.status,
+            "status": status,
             "duration_ms": round(seconds * 1000, 3),
-            "bytes": len(reply.body),
+            "bytes": size,
             "address": self._addresses(scope)[0] or None,
             "key": None if seen.caller is None else seen.caller.key.id,
         }
         access_log.info("answered", extra=about(request_id, **fields))
-
-    async def _body(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-        try:
-            return await read_body(receive, headers)
-        except asyncio.CancelledError:
-            # The server stops and has waited long enough for the rest. Nothing was asked of the engine yet.
-            raise Stopping from None
 
     def _find(self, scope: Scope, request_id: str) -> tuple[dict[str, Answered], dict[str, str]]:
         mount, path = scope["raw_path"][: len(self._mount)], scope["raw_path"][len(self._mount) :]
@@ -535,33 +590,13 @@ class _Node:
         return node.methods, dict(zip(node.names, texts, strict=True))
 
 
-class ClientGone(Exception):
-    """The client closed the connection before its request was complete."""
-
-
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-    """The whole body, up to `BODY_BYTES_MAX`. Raises `BodyTooLarge`, before reading it if its length is declared."""
-    declared = header(headers, b"content-length") or ""
-    if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
-        raise BodyTooLarge(size_max=BODY_BYTES_MAX)
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        chunks.append(_body_of(message))
-        size += len(chunks[-1])
-        if size > BODY_BYTES_MAX:
-            raise BodyTooLarge(size_max=BODY_BYTES_MAX)
-        more = message.get("more_body", False)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _body_of(message: Message) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    body: bytes = message.get("body", b"")
-    return body
+async def read_whole(incoming: Incoming) -> bytes:
+    """The whole body. Raises `BodyTooLarge`, `ClientGone`, `Stopping`."""
+    try:
+        return await incoming.whole()
+    except asyncio.CancelledError:
+        # The server stops and has waited long enough for the rest. Nothing was asked of the engine yet.
+        raise Stopping from None
 
 
 async def send_reply(send: Send, reply: Reply, request_id: str, *, head: bool = False) -> None:
@@ -575,6 +610,45 @@ async def send_reply(send: Send, reply: Reply, request_id: str, *, head: bool = 
         del headers[-2]  # RFC 9110, 8.6: no Content-Length in a 204
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else reply.body})
+
+
+async def send_pieces(
+    send: Send, reply: Reply, first: bytes | None, request_id: str, *, head: bool, gone: Callable[[], bool]
+) -> int:
+    """Send `reply` piece by piece; how many bytes were sent. If its generator breaks, the connection is cut.
+
+    A server cuts it when an application returns without having ended its reply.
+    """
+    assert reply.pieces is not None
+    headers = [*reply.headers, (b"x-request-id", request_id.encode("latin-1"))]
+    size = 0
+    try:
+        async with aclosing(reply.pieces) as pieces:
+            await _send_in_time(send, {"type": "http.response.start", "status": reply.status, "headers": headers})
+            piece = None if head else first
+            while piece is not None and not gone():
+                await _send_in_time(send, {"type": "http.response.body", "body": piece, "more_body": True})
+                size += len(piece)
+                piece = await anext(pieces, None)
+        if not gone():
+            await send({"type": "http.response.body", "body": b""})
+    except ClientStalled:
+        log.warning("a reply was cut: its client took nothing for %d s", STALL_S, extra=about(request_id))
+    except asyncio.CancelledError:
+        log.warning("a reply was cut: the server stops", extra=about(request_id))
+    except ClientGone:
+        pass
+    except Exception:
+        log.exception("a reply broke off", extra=about(request_id))
+    return size
+
+
+async def _send_in_time(send: Send, message: Message) -> None:
+    try:
+        async with asyncio.timeout(STALL_S):
+            await send(message)
+    except TimeoutError:
+        raise ClientStalled from None
 
 
 def json_reply(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Reply:

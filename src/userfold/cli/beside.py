@@ -14,7 +14,8 @@ from userfold.cli.saying import EXIT_FAILED, EXIT_USAGE, fail
 from userfold.core.applied import Applied
 from userfold.core.commands import Command
 from userfold.core.errors import DomainError, InputError
-from userfold.core.records import Project, ProjectSettings
+from userfold.core.records import EffectiveSettings, Project
+from userfold.directory import effective_settings
 from userfold.engine import Engine
 from userfold.server import open_store
 from userfold.settings import SettingInvalid, Settings, read_settings
@@ -47,9 +48,15 @@ class Beside:
             fail(f"name one project with --project: {named}", EXIT_USAGE)
         return found[0]
 
-    async def run(self, command: Command, settings: ProjectSettings | None = None) -> Applied:
+    async def run(self, command: Command) -> Applied:
         """What the command came to, durably. Raises a `DomainError` or a `StoreError`."""
-        return await self.engine.run(command, settings or ProjectSettings())
+        return await self.engine.run(command, await self.settings(command.project_id))
+
+    async def settings(self, project_id: str) -> EffectiveSettings:
+        """The settings of a project as commands see them."""
+        defined = [await self.store.list(kind) for kind in ("segment", "attribute")]
+        known = effective_settings(await self.projects(), *defined)
+        return known.get(project_id, EffectiveSettings())
 
 
 def beside_the_server(settings: Settings, work: Callable[[Beside], Awaitable[T]]) -> T:

@@ -116,7 +116,7 @@ def update_project(
     async def work(beside: Beside) -> Project:
         project = await beside.project(project_id)
         command = UpdateProject(project_id=project.id, author=OPERATOR, name=name, settings=changed)
-        applied = await beside.run(command, project.settings)
+        applied = await beside.run(command)
         assert isinstance(applied.record, Project)
         return applied.record
 

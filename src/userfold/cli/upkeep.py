@@ -71,7 +71,7 @@ def migrate(
     """Bring the database to the schema of this program. No server may be running; starting one does the same.
 
     \b
-    Example:  userfold migrate --check || userfold backup before.db && userfold migrate
+    Example:  userfold backup before.db && userfold migrate
     Prints:   from which schema to which.
     Exits:    0 it is as it should be; 1 failed, a newer program made it, or with --check: something is to be done;
               2 wrong use or setting, no database; 3 a server has the data.

@@ -140,7 +140,7 @@ def create_user(
 
     async def work(beside: Beside) -> Applied:
         owner = await beside.project(project)
-        return await beside.run(CreateUser(project_id=owner.id, author=OPERATOR, edits=edits), owner.settings)
+        return await beside.run(CreateUser(project_id=owner.id, author=OPERATOR, edits=edits))
 
     applied = beside_the_server(read_settings_or_fail(data=data, database_url=database_url), work)
     assert applied.user is not None
@@ -242,7 +242,7 @@ def delete_user(
         _ask_to_delete(user)
 
     async def work(beside: Beside) -> None:
-        await beside.run(DeleteUser(project_id=owner.id, author=OPERATOR, user_id=user.id), owner.settings)
+        await beside.run(DeleteUser(project_id=owner.id, author=OPERATOR, user_id=user.id))
 
     beside_the_server(settings, work)
     print_line(f"{user.id} is deleted.")
@@ -254,7 +254,7 @@ def _update(user_id: str, fields: dict[str, Any], project: str | None, **given: 
         user = await _named(beside, owner, user_id)
         edits = (Edit("merge_patch", fields),)
         command = UpdateUser(project_id=owner.id, author=OPERATOR, user_id=user.id, edits=edits)
-        return await beside.run(command, owner.settings)
+        return await beside.run(command)
 
     return beside_the_server(read_settings_or_fail(**given), work)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, Change, Key, Project, Secrets, User
+from userfold.core.records import ApiKey, AttributeType, Change, Key, Project, Secrets, User
 from userfold.core.trust import Author
 
 
@@ -139,6 +140,89 @@ class RevokeSignIns(Command, frozen=True, kw_only=True):
     """End all sign-ins of a user."""
 
     user_id: str
+
+
+class RecordEvent(Command, frozen=True, kw_only=True):
+    """Note that a user did something, now or at `occurred_at` (ms)."""
+
+    user_id: str
+    name: str
+    properties: dict[str, Any] = {}
+    occurred_at: int | None = None
+    session_id: str | None = None  # a tracking session of this user
+
+
+class CreateSegment(Command, frozen=True, kw_only=True):
+    """Make a segment, which has no users yet."""
+
+    name: str
+    description: str | None = None
+
+
+class UpdateSegment(Command, frozen=True, kw_only=True):
+    """Change a segment's name or description; what is `UNSET` stays."""
+
+    segment_id: str
+    name: str | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    if_match: IfMatch = None
+
+
+class DeleteSegment(Command, frozen=True, kw_only=True):
+    """Delete a segment. Its users are still in it until they have left it, each in a change of its own."""
+
+    segment_id: str
+    if_match: IfMatch = None
+
+
+class AssignSegment(Command, frozen=True, kw_only=True):
+    """Put a user into a segment. If it is in it, nothing changes."""
+
+    user_id: str
+    segment_id: str
+    if_match: IfMatch = None
+
+
+class UnassignSegment(Command, frozen=True, kw_only=True):
+    """Take a user out of a segment. If it is not in it, nothing changes."""
+
+    user_id: str
+    segment_id: str
+    if_match: IfMatch = None
+
+
+class LeaveDeletedSegment(Command, frozen=True, kw_only=True):
+    """Take a user out of a segment that was deleted. If there is nothing to take out, nothing changes."""
+
+    user_id: str
+    segment_id: str
+
+
+class CreateAttribute(Command, frozen=True, kw_only=True):
+    """Say what the key `name` of traits holds, from now on."""
+
+    name: str
+    type: AttributeType
+    choices: tuple[str, ...] = ()
+    title: str | None = None
+    description: str | None = None
+
+
+class UpdateAttribute(Command, frozen=True, kw_only=True):
+    """Change what is said of an attribute; what is `UNSET` stays. Its name and its type are for good."""
+
+    attribute_id: str
+    choices: tuple[str, ...] | UnsetType = UNSET
+    title: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    if_match: IfMatch = None
+
+
+class DeleteAttribute(Command, frozen=True, kw_only=True):
+    """Say nothing more of a key of traits. Its values stay."""
+
+    attribute_id: str
+    if_match: IfMatch = None
 
 
 class CreateProject(Command, frozen=True, kw_only=True):

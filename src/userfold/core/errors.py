@@ -10,11 +10,13 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── BagTooLarge, BagTooDeep
     │   ├── PasswordTooShort, PasswordTooLong
     │   ├── HistoryInvalid
-    │   └── OperationInvalid, OperationUnknown, PathNotFound, NumberInvalid
-    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound
+    │   └── OperationInvalid, OperationUnknown
+    ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound,
+    │                         SegmentNotFound, AttributeNotFound
+    ├── LimitReached, AttributeExists
     ├── IdentifierTaken, ChangeIdTaken, UserIdProtected, UserDeleted
     ├── PasswordNotSet, PasswordWrong
-    ├── VersionMismatch, TestFailed
+    ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
     ├── UserDisabled, UserLocked, SessionClosed
     └── CommandBroken         our own bug, answered as one
@@ -137,18 +139,6 @@ class OperationUnknown(InputError):
     code = "operation_unknown"
 
 
-class PathNotFound(InputError):
-    """The user has nothing at {path}."""
-
-    code = "path_not_found"
-
-
-class NumberInvalid(InputError):
-    """The number at {path} cannot be computed: {reason}."""
-
-    code = "number_invalid"
-
-
 class NotFound(DomainError):
     """There is no such record in this project."""
 
@@ -177,6 +167,31 @@ class KeyNotFound(NotFound):
     """There is no key {key_id} in this project."""
 
     code = "key_not_found"
+
+
+class SegmentNotFound(NotFound):
+    """There is no segment {segment_id} in this project."""
+
+    code = "segment_not_found"
+
+
+class AttributeNotFound(NotFound):
+    """There is no attribute {attribute_id} in this project."""
+
+    code = "attribute_not_found"
+
+
+class AttributeExists(DomainError):
+    """This project has an attribute of this name already: {attribute_id}."""
+
+    code = "attribute_exists"
+    hint = "Change that one, or delete it first: the type of an attribute stays."
+
+
+class LimitReached(DomainError):
+    """There are {count_max} {what} already; no more are allowed."""
+
+    code = "limit_reached"
 
 
 class IdentifierTaken(DomainError):
@@ -255,6 +270,24 @@ class TestFailed(DomainError):
     __test__: ClassVar[bool] = False  # pytest would take a class of this name for one of tests
     code = "test_failed"
     hint = "Nothing was changed. The answer has the current value."
+
+
+class PathNotFound(DomainError):
+    """The user has nothing at {path}."""
+
+    code = "path_not_found"
+
+
+class NumberInvalid(DomainError):
+    """The number at {path} cannot be computed: {reason}."""
+
+    code = "number_invalid"
+
+
+class ListNotFound(DomainError):
+    """There is something other than a list at {path}."""
+
+    code = "list_not_found"
 
 
 class IdempotencyKeyReused(DomainError):

@@ -29,6 +29,7 @@ from userfold.core.records import (
 )
 
 ADDRESSES_MAX = 100  # of one kind, of one user
+DESCRIPTION_LENGTH_MAX = 1_024
 
 Address = TypeVar("Address", EmailAddress, PhoneNumber)
 
@@ -51,6 +52,15 @@ def check_bag(bag: Bag, path: str) -> None:
         depth = levels(bag)
         if depth > BAG_LEVELS_MAX:
             raise BagTooDeep(path=path, levels=depth, levels_max=BAG_LEVELS_MAX)
+
+
+def description(given: Any, path: str) -> str | None:
+    """A text for people about something, or None."""
+    if given is not None and not isinstance(given, str):
+        raise FieldInvalid(path=path, reason="a string or null is needed")
+    if given is not None and len(given) > DESCRIPTION_LENGTH_MAX:
+        raise FieldFormatInvalid(path=path, reason=f"at most {DESCRIPTION_LENGTH_MAX} characters are allowed")
+    return given
 
 
 def normal(normalise: Callable[[str], str], given: Any, path: str) -> str:

@@ -10,13 +10,13 @@ from userfold.core.commands import ImportUser, UserLine
 from userfold.core.errors import ChangeIdTaken, IdentifierTaken
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, Writes, read_all
-from userfold.core.records import Change, Identifier, Key, Operation, ProjectSettings
+from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Operation
 from userfold.core.user_rules import removal
 
 _EXTERNAL = "external_id|"
 
 
-def import_user(command: ImportUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def import_user(command: ImportUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     project_id, user = command.project_id, command.line.user
     old = user_to_replace(project_id, user.id, records)
     if old is not None and not command.replace:

@@ -22,6 +22,7 @@ import msgspec
 
 from userfold.core.diff import escape
 from userfold.core.errors import (
+    ListNotFound,
     NumberInvalid,
     OperationInvalid,
     OperationUnknown,
@@ -72,7 +73,7 @@ class _Budget(msgspec.Struct):
 def operate(document: Any, operations: Any, allowed: Sequence[str]) -> Any:
     """`document` after a list of operations, of which those named in `allowed` are known.
 
-    Raises an `InputError`, or `TestFailed`.
+    Raises an `InputError`; `TestFailed`, `PathNotFound`, `NumberInvalid` or `ListNotFound` because of what is stored.
     """
     if not isinstance(operations, list) or len(operations) > OPERATIONS_MAX:
         raise OperationInvalid(path="", reason=f"a list of up to {OPERATIONS_MAX} operations is needed")
@@ -165,7 +166,7 @@ def _merge(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
 
 
 def _increment(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
-    by = _number(operation.get("by", 1), f"{budget.place}/by")
+    by = _given_number(operation.get("by", 1), f"{budget.place}/by")
     path = operation.get("path", "")
     return _change_own(document, operation, lambda old: _sum(_number(_or(old, 0), path), by, path), budget)
 
@@ -179,7 +180,7 @@ def _max(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
 
 
 def _extreme(document: Any, operation: dict[str, Any], budget: _Budget, choose: Callable[[Any, Any], Any]) -> Any:
-    value = _number(_member(operation, "value", budget.place), f"{budget.place}/value")
+    value = _given_number(_member(operation, "value", budget.place), f"{budget.place}/value")
     path = operation.get("path", "")
     # The stored one first: equal numbers keep the text that is stored.
     return _change_own(document, operation, lambda old: choose(_number(_or(old, value), path), value), budget)
@@ -189,7 +190,7 @@ def _append(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
     given = _given(operation, budget.place)
 
     def change(old: Any) -> Any:
-        return [*_copied(_list(old, operation, budget), budget), *given]
+        return [*_copied(_list(old, operation), budget), *given]
 
     return _change_own(document, operation, change, budget)
 
@@ -198,7 +199,7 @@ def _union(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
     given = _given(operation, budget.place)
 
     def change(old: Any) -> Any:
-        joined = _copied(_list(old, operation, budget), budget)
+        joined = _copied(_list(old, operation), budget)
         seen = set(_tokens(joined, budget))
         for value, its_token in zip(given, _tokens(given, budget), strict=True):
             if its_token not in seen:
@@ -213,7 +214,7 @@ def _pull(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
     given = _given(operation, budget.place)
 
     def change(old: Any) -> Any:
-        stored = _list(old, operation, budget)
+        stored = _list(old, operation)
         if not stored:
             return old  # there is nothing to take out of it, nor a reason to make it
         pulled = set(_tokens(given, budget))
@@ -277,10 +278,10 @@ def _given(operation: dict[str, Any], place: str) -> list[Any]:
     return given
 
 
-def _list(old: Any, operation: dict[str, Any], budget: _Budget) -> list[Any]:
+def _list(old: Any, operation: dict[str, Any]) -> list[Any]:
     stored = _or(old, [])
     if not isinstance(stored, list):
-        raise OperationInvalid(path=budget.place, reason=f"there is no list at {operation['path']}")
+        raise ListNotFound(path=operation["path"])
     return stored
 
 
@@ -442,10 +443,23 @@ def _or(value: Any, default: Any) -> Any:
     return default if value is _ABSENT or value is None else value
 
 
+def _given_number(value: Any, path: str) -> int | float:
+    if not _is_number(value):
+        raise OperationInvalid(path=path, reason="a number is needed")
+    number: int | float = value
+    return number
+
+
 def _number(value: Any, path: str) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """The number that is stored at `path`."""
+    if not _is_number(value):
         raise NumberInvalid(path=path, reason="a number is needed")
-    return value
+    number: int | float = value
+    return number
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sum(one: int | float, other: int | float, path: str) -> int | float:

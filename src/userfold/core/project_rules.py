@@ -14,12 +14,12 @@ from userfold.core.errors import FieldInvalid, FieldUnknown, KeyNotFound, Projec
 from userfold.core.fields import normal
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, Writes, match_version, read
-from userfold.core.records import ApiKey, Key, Project, ProjectSettings
+from userfold.core.records import ApiKey, EffectiveSettings, Key, Project, ProjectSettings
 
 USE_NOTED_EVERY_MS = 60_000
 
 
-def create_project(command: CreateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def create_project(command: CreateProject, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     project = command.project
     normal(identifiers.label, project.name, "/name")
     writes: Writes = {Key("project", project.id, project.id): project}
@@ -27,7 +27,7 @@ def create_project(command: CreateProject, records: Records, mint: Mint, setting
     return Applied(writes=writes, record=project)
 
 
-def update_project(command: UpdateProject, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def update_project(command: UpdateProject, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     at = Key("project", command.project_id, command.project_id)
     before = read(records, at, Project)
     if before is None:
@@ -54,12 +54,12 @@ def _changed_settings(before: ProjectSettings, given: dict[str, Any]) -> Project
         raise FieldInvalid(path="/settings", reason=str(error)) from None
 
 
-def create_key(command: CreateKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def create_key(command: CreateKey, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     normal(identifiers.label, command.key.name, "/name")
     return Applied(writes={Key("api_key", command.project_id, command.key.id): command.key}, record=command.key)
 
 
-def revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     at = Key("api_key", command.project_id, command.key_id)
     key = read(records, at, ApiKey)
     if key is None:
@@ -70,7 +70,7 @@ def revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: Proje
     return Applied(writes={at: revoked}, record=revoked)
 
 
-def note_key_use(command: NoteKeyUse, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def note_key_use(command: NoteKeyUse, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     at = Key("api_key", command.project_id, command.key_id)
     key = read(records, at, ApiKey)
     if key is None:

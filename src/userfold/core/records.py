@@ -218,6 +218,20 @@ class SignIn(Record, frozen=True, kw_only=True):
         return self.status == "active" and now < self.expires_at
 
 
+class Event(Record, frozen=True, kw_only=True):
+    """Something that a user did. No part of the user: it has no version, and the history does not tell of it."""
+
+    id: str  # sorts as `created_at` does, which is when it came
+    user_id: str
+    session_id: str | None = None
+    name: str
+    properties: Bag = {}
+    occurred_at: int  # by the clock of whoever says so
+    created_at: int
+    source: str
+    actor: str
+
+
 class Secrets(Record, frozen=True, kw_only=True):
     """What proves that somebody is the user `id`. Never in a difference, a reply, a log or a history."""
 
@@ -241,6 +255,36 @@ class ProjectSettings(Record, frozen=True, kw_only=True):
     new_sessions_per_minute: PerMinute = 300
     new_users_per_minute: PerMinute = 120
     writes_per_minute: PerMinute = 3_000
+
+
+AttributeType = Literal[
+    "string", "integer", "number", "boolean", "date", "datetime", "choice", "choices", "list", "object", "any"
+]
+
+
+class AttributeDefinition(Record, frozen=True, kw_only=True):
+    """What a key of `User.traits` holds: a value that is written there must be of this type."""
+
+    id: str
+    project_id: str
+    name: str  # the key; no two of a project have one
+    type: AttributeType
+    choices: tuple[str, ...] = ()  # of `choice` and `choices`
+    title: str | None = None
+    description: str | None = None
+    created_at: int
+    updated_at: int
+    version: int = 1
+
+
+class EffectiveSettings(ProjectSettings, frozen=True, kw_only=True):
+    """A project's settings as commands see them, with what it has defined in records of their own.
+
+    They come from the process, and may be a second old: no command locks what all commands look at.
+    """
+
+    segments: frozenset[str] = frozenset()  # the ids of those that are not deleted
+    attributes: dict[str, AttributeDefinition] = {}  # by name
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -270,6 +314,21 @@ class ApiKey(Record, frozen=True, kw_only=True):
     version: int = 1
 
 
+class Segment(Record, frozen=True, kw_only=True):
+    """A named group of users. Its members say so themselves, in `User.segments`."""
+
+    id: str
+    project_id: str
+    name: str
+    description: str | None = None
+    created_at: int
+    updated_at: int
+    # From then on it is as if it were not there; a sweep takes it from its users, and then removes it.
+    deleted_at: int | None = None
+    deleted_by: str | None = None  # the actor, whom the history of those users names
+    version: int = 1
+
+
 KINDS: dict[str, type[Record]] = {
     "user": User,
     "identifier": Identifier,
@@ -282,6 +341,9 @@ KINDS: dict[str, type[Record]] = {
     "sign_in": SignIn,
     "project": Project,
     "api_key": ApiKey,
+    "segment": Segment,
+    "event": Event,
+    "attribute": AttributeDefinition,
 }
 _KIND_OF = {type_: kind for kind, type_ in KINDS.items()}
 

@@ -11,32 +11,51 @@ from typing import Any
 
 import msgspec
 
-from userfold.core import import_rules, project_rules, session_rules, upkeep_rules, user_rules
+from userfold.core import (
+    attribute_rules,
+    event_rules,
+    import_rules,
+    project_rules,
+    segment_rules,
+    session_rules,
+    upkeep_rules,
+    user_rules,
+)
 from userfold.core.applied import Applied
 from userfold.core.claims import DAY_MS
 from userfold.core.commands import (
+    AssignSegment,
     Command,
+    CreateAttribute,
     CreateKey,
     CreateProject,
+    CreateSegment,
     CreateUser,
+    DeleteAttribute,
+    DeleteSegment,
     DeleteUser,
     Forget,
     ImportUser,
+    LeaveDeletedSegment,
     NoteKeyUse,
     Once,
+    RecordEvent,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
     SignInUser,
     StartSession,
+    UnassignSegment,
+    UpdateAttribute,
     UpdateProject,
+    UpdateSegment,
     UpdateUser,
     UpsertUser,
 )
 from userfold.core.errors import IdempotencyKeyReused
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, read
-from userfold.core.records import KINDS, Idempotency, Key, ProjectSettings, kind_of
+from userfold.core.records import KINDS, EffectiveSettings, Idempotency, Key, kind_of
 from userfold.core.trust import Ignored
 
 ONCE_MS = DAY_MS  # how long the answer to an idempotency key is kept
@@ -48,7 +67,7 @@ def reads(command: Command) -> tuple[Key, ...]:
     return keys if command.once is None else (*keys, Key("idempotency", command.project_id, command.once.id))
 
 
-def apply(command: Command, records: Records, *, now: int, entropy: int, settings: ProjectSettings) -> Applied:
+def apply(command: Command, records: Records, *, now: int, entropy: int, settings: EffectiveSettings) -> Applied:
     """What `command` comes to at `now` (ms). `entropy`: fresh random bits, at least 133.
 
     Raises a `DomainError` if it is refused, `Unread` if `records` lacks a key.
@@ -85,7 +104,7 @@ def _answer(once: Once, applied: Applied, now: int) -> Idempotency:
         request=once.request,
         at=now,
         expires_at=now + ONCE_MS,
-        user_id=applied.user.id if applied.user is not None else "",
+        user_id=_whose(applied),
         user=applied.user,
         record_kind="" if record is None else kind_of(record),
         record=None if record is None else msgspec.to_builtins(record),
@@ -93,6 +112,13 @@ def _answer(once: Once, applied: Applied, now: int) -> Idempotency:
         created=applied.created,
         ignored=tuple((ignored.path, ignored.code) for ignored in applied.ignored),
     )
+
+
+def _whose(applied: Applied) -> str:
+    """The id of the user whom an answer tells of, and with whom it must go; "" if it is about none."""
+    if applied.user is not None:
+        return applied.user.id
+    return getattr(applied.record, "user_id", None) or ""
 
 
 def _reads_nothing(command: Command) -> tuple[Key, ...]:
@@ -106,7 +132,7 @@ def _reads_user(command: Any) -> tuple[Key, ...]:
 Reads = Callable[[Any], tuple[Key, ...]]
 
 
-Rule = Callable[[Any, Records, Mint, ProjectSettings], Applied]
+Rule = Callable[[Any, Records, Mint, EffectiveSettings], Applied]
 
 
 _RULES: dict[type[Command], tuple[Reads, Rule]] = {
@@ -124,5 +150,15 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     CreateKey: (_reads_nothing, project_rules.create_key),
     NoteKeyUse: (project_rules.reads_key, project_rules.note_key_use),
     RevokeKey: (project_rules.reads_key, project_rules.revoke_key),
+    RecordEvent: (event_rules.reads_event, event_rules.record_event),
+    CreateSegment: (_reads_nothing, segment_rules.create_segment),
+    UpdateSegment: (segment_rules.reads_segment, segment_rules.update_segment),
+    DeleteSegment: (segment_rules.reads_segment, segment_rules.delete_segment),
+    AssignSegment: (_reads_user, segment_rules.assign_segment),
+    UnassignSegment: (_reads_user, segment_rules.unassign_segment),
+    LeaveDeletedSegment: (_reads_user, segment_rules.leave_deleted_segment),
+    CreateAttribute: (attribute_rules.reads_new_attribute, attribute_rules.create_attribute),
+    UpdateAttribute: (attribute_rules.reads_attribute, attribute_rules.update_attribute),
+    DeleteAttribute: (attribute_rules.reads_attribute, attribute_rules.delete_attribute),
     Forget: (upkeep_rules.reads_forgotten, upkeep_rules.forget),
 }

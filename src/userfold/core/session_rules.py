@@ -9,16 +9,16 @@ from userfold.core.commands import RevokeSignIn, RevokeSignIns, SignInUser, Star
 from userfold.core.errors import SessionNotFound, UserDisabled, UserLocked
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, existing_user, read
-from userfold.core.records import Key, ProjectSettings, Session, SignIn
+from userfold.core.records import EffectiveSettings, Key, Session, SignIn
 from userfold.core.sign_ins import begin, revoke_all, revoked
 
 
-def start_session(command: StartSession, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def start_session(command: StartSession, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     session = Session(id=mint.id("ses_"), created_at=mint.now)
     return Applied(writes={Key("session", command.project_id, session.id): session}, record=session)
 
 
-def sign_in(command: SignInUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def sign_in(command: SignInUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     user = existing_user(records, command.project_id, command.user_id)
     if user.disabled:
         raise UserDisabled
@@ -36,7 +36,7 @@ def sign_in(command: SignInUser, records: Records, mint: Mint, settings: Project
     return Applied(writes=begin(command.project_id, new, records, mint.now), user=user, record=new)
 
 
-def revoke_sign_in(command: RevokeSignIn, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def revoke_sign_in(command: RevokeSignIn, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     at = Key("sign_in", command.project_id, command.session_id)
     found = read(records, at, SignIn)
     if found is None:
@@ -48,7 +48,7 @@ def revoke_sign_in(command: RevokeSignIn, records: Records, mint: Mint, settings
     return Applied(writes={at: ended}, record=ended)
 
 
-def revoke_sign_ins(command: RevokeSignIns, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def revoke_sign_ins(command: RevokeSignIns, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     user = existing_user(records, command.project_id, command.user_id)
     return Applied(writes=revoke_all(command.project_id, user.id, records, mint.now), user=user)
 

@@ -25,7 +25,7 @@ Level = Literal["browser", "verified", "backend"]
 class Author(msgspec.Struct, frozen=True, kw_only=True):
     """Who wants a change: kept in the history with it."""
 
-    source: str  # native, clerk, wacht, milana, usercom, client, dashboard, cli, import
+    source: str  # native, clerk, wacht, milana, usercom, client, dashboard, cli, import, system
     actor: str  # the id of a key, a session or an operator
     trust: Level
     request_id: str = ""

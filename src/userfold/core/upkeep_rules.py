@@ -10,14 +10,17 @@ from userfold.core.claims import DAY_MS
 from userfold.core.commands import Forget
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, read, read_all
-from userfold.core.records import Erasure, Key, ProjectSettings, Record
+from userfold.core.records import EffectiveSettings, Erasure, Key, Record
 
 SIGN_INS_KEPT_MS = 30 * DAY_MS  # after their end: people ask who was signed in when something went wrong
 
 ERASURES_KEPT_MS = 3_600_000
 
+# Until then a process that has not heard of it yet may put users into a segment that is deleted.
+DELETED_SEGMENTS_KEPT_MS = 60_000
 
-def forget(command: Forget, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+
+def forget(command: Forget, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     """Judges each record again: since somebody looked for what is over, it may have been renewed."""
     found = read_all(records, list(command.keys))
     over = [
@@ -51,9 +54,16 @@ def _swept(key: Key, record: Any, records: Records, now: int) -> bool:
     return bool(record.at + ERASURES_KEPT_MS <= now)
 
 
+def _long_deleted(key: Key, record: Any, records: Records, now: int) -> bool:
+    """Whoever says that it has no users left has looked since nobody could put one into it any more."""
+    return record.deleted_at is not None and bool(record.deleted_at + DELETED_SEGMENTS_KEPT_MS <= now)
+
+
 _OVER: dict[str, Callable[[Key, Any, Records, int], bool]] = {
     "idempotency": _expired,
     "sign_in": _long_expired,
     "session": _of_deleted_user,
+    "event": _of_deleted_user,
     "erasure": _swept,
+    "segment": _long_deleted,
 }

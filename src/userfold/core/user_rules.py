@@ -13,6 +13,7 @@ import msgspec
 
 from userfold.core import identifiers
 from userfold.core.applied import Applied
+from userfold.core.attributes import check_traits
 from userfold.core.attribution import ALL_FIELDS, attribute
 from userfold.core.claims import (
     claim_identifiers,
@@ -58,11 +59,11 @@ from userfold.core.records import (
     FIELDS,
     TOLD_BY_CHANGE,
     Change,
+    EffectiveSettings,
     Erasure,
     Identifier,
     Key,
     Operation,
-    ProjectSettings,
     Session,
     Tombstone,
     User,
@@ -73,7 +74,7 @@ from userfold.core.trust import Author, Ignored, judge, owned_after
 _OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "system")
 
 
-def create(command: CreateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def create(command: CreateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = _given_external_id(command.edits)
     if command.user_id is not None:
         normal(identifiers.external_id, command.user_id, "/id")
@@ -88,13 +89,13 @@ def create(command: CreateUser, records: Records, mint: Mint, settings: ProjectS
     return make(command, command.edits, records, mint, settings, user_id=command.user_id, created_at=command.created_at)
 
 
-def update(command: UpdateUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def update(command: UpdateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     before = existing_user(records, command.project_id, command.user_id)
     match_version(before.version, command.if_match)
     return _change(command, before, command.edits, records, mint, settings)
 
 
-def upsert(command: UpsertUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = normal(identifiers.external_id, command.external_id, "/external_id")
     session = _open_session(command, records)
     claim, user = _named(command.project_id, external_id, records)
@@ -116,7 +117,7 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: ProjectS
     return _link(command, session, _change(command, user, edits, records, mint, settings, fields, named=external_id))
 
 
-def delete(command: DeleteUser, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     project_id, author = command.project_id, command.author
     user = existing_user(records, project_id, command.user_id)
     match_version(user.version, command.if_match)
@@ -148,7 +149,7 @@ def removal(project_id: str, user: User, records: Records) -> Writes:
     }
 
 
-def _replace(command: CreateUser, user_id: str, records: Records, mint: Mint, settings: ProjectSettings) -> Applied:
+def _replace(command: CreateUser, user_id: str, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     """A new user in the place of one of its id. Typed clients know the old one's usercom_id, so that stays."""
     old = user_to_replace(command.project_id, user_id, records)
     gone = {} if old is None else removal(command.project_id, old, records)
@@ -170,7 +171,7 @@ def make(
     edits: Edits,
     records: Records,
     mint: Mint,
-    settings: ProjectSettings,
+    settings: EffectiveSettings,
     *,
     user_id: str | None = None,
     usercom_id: int | None = None,
@@ -186,7 +187,7 @@ def make(
         created_at=mint.now if created_at is None else created_at,
         updated_at=mint.now,
     )
-    changed, _, ignored = _edited(blank, edits, author, mint, fields, named)
+    changed, _, ignored = _edited(blank, edits, author, mint, settings, fields, named)
     password, not_permitted = _password(command, blank, records)
     user = _next_version(blank, changed | password.fields, author, mint)
     if author.trust != "backend":
@@ -197,7 +198,7 @@ def make(
         for name in FIELDS
         if name not in TOLD_BY_CHANGE
     )
-    return _applied(command, user, writes, operations, mint, created=True, ignored=(*ignored, *not_permitted))
+    return changed_user(command, user, writes, operations, mint, created=True, ignored=(*ignored, *not_permitted))
 
 
 def _change(
@@ -206,7 +207,7 @@ def _change(
     edits: Edits,
     records: Records,
     mint: Mint,
-    settings: ProjectSettings,
+    settings: EffectiveSettings,
     fields: frozenset[str] = ALL_FIELDS,
     *,
     named: str | None = None,
@@ -214,7 +215,7 @@ def _change(
 ) -> Applied:
     if before.disabled and command.author.trust != "backend":
         raise UserDisabled
-    changed, operations, ignored = _edited(before, edits, command.author, mint, fields, named)
+    changed, operations, ignored = _edited(before, edits, command.author, mint, settings, fields, named)
     password, not_permitted = _password(command, before, records)
     ignored += not_permitted
     after = _next_version(before, changed | password.fields, command.author, mint, adopted=adopted)
@@ -230,7 +231,7 @@ def _change(
     writes = claim_identifiers(command.project_id, before, after, command.author, records) | password.writes
     if after.disabled and not before.disabled:
         writes |= revoke_all(command.project_id, before.id, records, mint.now)
-    return _applied(command, after, writes, operations, mint, created=adopted, ignored=ignored)
+    return changed_user(command, after, writes, operations, mint, created=adopted, ignored=ignored)
 
 
 def _adopt(
@@ -240,7 +241,7 @@ def _adopt(
     edits: Edits,
     records: Records,
     mint: Mint,
-    settings: ProjectSettings,
+    settings: EffectiveSettings,
 ) -> Applied:
     """A backend takes over a record that a browser began: to the backend it is a creation."""
     edits = (Edit("replace", {"external_id": external_id}), *edits)
@@ -260,7 +261,13 @@ def _password(command: Command, user: User, records: Records) -> tuple[Joined, t
 
 
 def _edited(
-    before: User, edits: Edits, author: Author, mint: Mint, fields: frozenset[str], named: str | None
+    before: User,
+    edits: Edits,
+    author: Author,
+    mint: Mint,
+    settings: EffectiveSettings,
+    fields: frozenset[str],
+    named: str | None,
 ) -> tuple[dict[str, Any], tuple[Operation, ...], tuple[Ignored, ...]]:
     """The fields that come out different and may be written by `author`, how they differ, and what was left alone.
 
@@ -292,6 +299,8 @@ def _edited(
     for name, value in changed.items():
         if FIELDS[name].kind == "bag":
             check_bag(value, f"/{name}")
+    if "traits" in changed:
+        check_traits(before.traits, changed["traits"], settings.attributes)
     return changed, tuple(made), tuple(ignored)
 
 
@@ -347,16 +356,17 @@ def _next_version(before: User, changed: dict[str, Any], author: Author, mint: M
     )
 
 
-def _applied(
+def changed_user(
     command: Command,
     user: User,
     writes: Writes,
     operations: tuple[Operation, ...],
     mint: Mint,
     *,
-    created: bool,
-    ignored: tuple[Ignored, ...],
+    created: bool = False,
+    ignored: tuple[Ignored, ...] = (),
 ) -> Applied:
+    """The next version of a user, which `operations` made, with the change that its history gets for it."""
     author, project_id = command.author, command.project_id
     change = Change(
         id=mint.id("chg_"),

@@ -144,7 +144,10 @@ class Store(Protocol):
         ...
 
     async def list(self, kind: str) -> Sequence[Record]:
-        """All records of a kind that is few, of all projects: `project`, `api_key`, `erasure`."""
+        """All records of all projects of a kind that is few.
+
+        These are `project`, `api_key`, `segment`, `attribute` and `erasure`.
+        """
         ...
 
     async def users(self, query: UserQuery) -> Sequence[User]:
@@ -158,7 +161,7 @@ class Store(Protocol):
     async def of_user(
         self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
     ) -> Sequence[Record]:
-        """Records of a kind that may be many (`session`), of one user, in the order of their ids; at most `limit`."""
+        """At most `limit` records of a kind that may be many (`session`, `event`, `sign_in`), of one user, by id."""
         ...
 
     async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import jsonschema_rs
 
-from userfold.api.native import openapi
+from userfold.api.native import openapi, wire
 
 METHODS = ("get", "put", "post", "delete", "patch")
 
@@ -85,7 +85,10 @@ def broken_promises(request: httpx.Request, reply: httpx.Response) -> list[str]:
     media_type = reply.headers.get("content-type", "")
     if media_type not in content:
         return [*found, f"the content type {media_type}"]
-    return found if request.method == "HEAD" else found + faults(content[media_type]["schema"], reply.json())
+    schema = content[media_type]["schema"]
+    texts = reply.content.splitlines() if media_type in wire.NDJSON else [reply.content]
+    values = [] if request.method == "HEAD" else map(json.loads, texts)
+    return found + [fault for value in values for fault in faults(schema, value)]
 
 
 def _header_faults(reply: httpx.Response, name: str, header: Any) -> list[str]:

@@ -179,6 +179,13 @@ def test_a_condition_is_refused_where_there_is_nothing_to_compare(api: InProcess
     for path in (f"/v1/users/{user['id']}/sessions", f"/v1/sessions/{session['id']}", f"/v1/project/keys/{key['id']}"):
         reply = api.ask("DELETE", path, headers={"if-match": "*"})
         assert (reply.status_code, reply.json()["code"]) == (400, "header_invalid"), path
+    for path, made in (
+        (f"/v1/users/{user['id']}/events", {"name": "order paid"}),
+        ("/v1/segments", {"name": "Beta"}),
+        ("/v1/attributes", {"name": "plan", "type": "any"}),
+    ):
+        reply = api.ask("POST", path, made, headers={"if-match": "*"})
+        assert (reply.status_code, reply.json()["code"]) == (400, "header_invalid"), path
     assert api.writes == before
 
 

@@ -22,9 +22,9 @@ from tests.api.native.described import broken_promises, document, faults, operat
 from tests.server import InProcess
 from userfold import __version__
 from userfold.api import wire
-from userfold.api.native import errors, openapi, pages, routes, schemas
+from userfold.api.native import errors, openapi, pages, routes, schemas, shapes
 from userfold.core import errors as core
-from userfold.core import identifiers
+from userfold.core import identifiers, records
 from userfold.core.records import Change
 from userfold.engine import Busy
 from userfold.storage import port
@@ -245,6 +245,17 @@ def test_a_username_that_the_schema_refuses_is_none(text: str) -> None:
     if not re.fullmatch(schemas.USERNAME, text):
         with pytest.raises(ValueError, match="username"):
             identifiers.username(text)
+
+
+@pytest.mark.parametrize(
+    ("record", "shape", "kept_back"),
+    [
+        (records.ApiKey, shapes.ProjectKey, {"token_digest"}),
+        (records.SignIn, shapes.Session, {"token_digest", "version"}),
+    ],
+)
+def test_a_record_is_shown_whole_but_for_what_is_kept_back(record: Any, shape: Any, kept_back: set[str]) -> None:
+    assert set(record.__struct_fields__) - kept_back == set(shape.__struct_fields__)
 
 
 # The test of replies sees what is wrong.

@@ -11,7 +11,7 @@ from tests.server import InProcess, Keys
 from userfold.api import wire
 from userfold.api.native import routes as native
 from userfold.core.commands import RevokeKey
-from userfold.core.records import ProjectSettings
+from userfold.core.records import EffectiveSettings
 from userfold.first_start import OPERATOR
 
 WITH_ID: list[tuple[str, str, Any]] = [
@@ -29,8 +29,16 @@ WITH_ID: list[tuple[str, str, Any]] = [
 
 
 # What a route that takes an id says is followed by, and an id of that kind that nobody has.
-UNKNOWN = {"/users/": f"user_{'0' * 26}", "/sessions/": f"ses_{'0' * 26}", "/project/keys/": f"ak_{'0' * 26}"}
+UNKNOWN = {
+    "/users/": f"user_{'0' * 26}",
+    "/sessions/": f"ses_{'0' * 26}",
+    "/project/keys/": f"ak_{'0' * 26}",
+    "/segments/": f"seg_{'0' * 26}",
+    "/attributes/": f"attr_{'0' * 26}",
+}
 TAKES_ID = [route for route in native.ROUTES if "{id}" in route.path]
+# What a route needs to get as far as its id, if `{}` is not enough.
+BODIES = {("POST", "/users/{id}/events"): b'{"name": "order paid"}'}
 OPERATIONS = ("application/json-patch+json", "application/vnd.userfold.operations+json")
 
 
@@ -39,7 +47,20 @@ def ids_in(api: InProcess) -> dict[str, str]:
     user = api.user(name="Ada")
     session = api.ask("POST", f"/v1/users/{user['id']}/sessions").json()
     key = api.ask("POST", "/v1/project/keys", {"name": "a key"}).json()
-    return {"/users/": user["id"], "/sessions/": session["id"], "/project/keys/": key["id"]}
+    segment = api.ask("POST", "/v1/segments", {"name": "Beta"}).json()
+    attribute = api.ask("POST", "/v1/attributes", {"name": "plan", "type": "any"}).json()
+    return {
+        "/users/": user["id"],
+        "/sessions/": session["id"],
+        "/project/keys/": key["id"],
+        "/segments/": segment["id"],
+        "/attributes/": attribute["id"],
+    }
+
+
+def path_of(route: wire.Route, id_: str, ids: dict[str, str]) -> str:
+    """The path of a request to a route about `id_`; a second id in it is one of `ids`."""
+    return "/v1" + route.path.replace("{id}", id_).replace("{segment_id}", ids["/segments/"])
 
 
 # From the route table, so that no new route is forgotten: one with ids of another kind fails here until it is known.
@@ -49,14 +70,16 @@ def test_every_route_answers_an_id_of_another_project_as_an_unknown_one(
     api: InProcess, other: Keys, route: wire.Route, content_type: str
 ) -> None:
     begins = next(begins for begins in UNKNOWN if route.path.startswith(begins))
-    id_ = ids_in(api)[begins]
+    ids = ids_in(api)
+    id_ = ids[begins]
     before = api.writes
-    content = None if route.method in ("GET", "DELETE") else b"[]" if content_type in OPERATIONS else b"{}"
+    body = BODIES.get((route.method, route.path), b"{}")
+    content = None if route.method in ("GET", "DELETE") else b"[]" if content_type in OPERATIONS else body
     answers = []
     for given in (id_, UNKNOWN[begins]):
         reply = api.ask(
             route.method,
-            "/v1" + route.path.replace("{id}", given),
+            path_of(route, given, ids),
             content=content,
             content_type=content_type,
             key=other.secret,
@@ -71,12 +94,18 @@ def test_every_route_answers_an_id_of_another_project_as_an_unknown_one(
 
 def test_nothing_of_the_first_project_was_touched_through_the_second(api: InProcess, other: Keys) -> None:
     ids = ids_in(api)
-    shown = [f"/v1/users/{ids['/users/']}", f"/v1/sessions/{ids['/sessions/']}", "/v1/project/keys"]
+    shown = [
+        f"/v1/users/{ids['/users/']}",
+        f"/v1/sessions/{ids['/sessions/']}",
+        "/v1/project/keys",
+        "/v1/segments",
+        "/v1/attributes",
+    ]
     before = [api.ask("GET", path).json() for path in shown]
     for route in TAKES_ID:
         id_ = next(id_ for begins, id_ in ids.items() if route.path.startswith(begins))
         document: Any = None if route.method in ("GET", "DELETE") else {}
-        api.ask(route.method, "/v1" + route.path.replace("{id}", id_), document, key=other.secret)
+        api.ask(route.method, path_of(route, id_, ids), document, key=other.secret)
     assert [api.ask("GET", path).json() for path in shown] == before
 
 
@@ -150,7 +179,7 @@ def test_missing_wrong_revoked_and_publishable_keys_are_answered_alike(api: InPr
 def revoke(api: InProcess, keys: Keys) -> None:
     service = api.app.service
     command = RevokeKey(project_id=keys.project_id, author=OPERATOR, key_id=keys.secret_id)
-    api.runner.run(service.engine.run(command, ProjectSettings()))
+    api.runner.run(service.engine.run(command, EffectiveSettings()))
     service.directory.forget()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from userfold.api import wire
+from userfold.api import bodies, wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
 from userfold.engine import Busy
@@ -26,6 +26,8 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.PasswordNotSet: (400, "no_password_set", "No password set"),
     core.PasswordWrong: (422, "incorrect_password", "Incorrect password"),
     core.NotFound: (404, "resource_not_found", "Not found"),
+    core.AttributeExists: (409, "conflict", "Conflict"),
+    core.LimitReached: (403, "user_quota_exceeded", "Too many"),
     # 422 and not 409: on create, Python's SDK parses only the codes that Clerk lists for it.
     core.IdentifierTaken: (422, "form_identifier_exists", "Taken"),
     core.ChangeIdTaken: (409, "conflict", "Conflict"),
@@ -36,6 +38,9 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.SessionClosed: (404, "resource_not_found", "Not found"),
     core.VersionMismatch: (409, "conflict", "Conflict"),
     core.TestFailed: (409, "conflict", "Conflict"),
+    core.PathNotFound: (409, "conflict", "Conflict"),
+    core.NumberInvalid: (409, "conflict", "Conflict"),
+    core.ListNotFound: (409, "conflict", "Conflict"),
     core.IdempotencyKeyReused: (409, "conflict", "Conflict"),
     core.CommandBroken: (500, "internal_clerk_error", "Internal error"),
     wire.PathUnknown: (404, "resource_not_found", "Not found"),
@@ -44,7 +49,7 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     wire.KeyReadOnly: (403, "not_allowed_access", "Not allowed"),
     wire.RateLimited: (429, "too_many_requests", "Too many requests"),
     wire.NotBuilt: (501, "not_implemented", "Not built"),
-    wire.BodyTooLarge: (413, "request_body_too_large", "Request body too large"),
+    bodies.BodyTooLarge: (413, "request_body_too_large", "Request body too large"),
     wire.ContentTypeUnsupported: (415, "unsupported_content_type", "Unsupported content type"),
     wire.BodyNotObject: (400, "request_body_invalid", "Request body invalid"),
     wire.ParameterUnknown: (400, "malformed_request_parameters", "Request parameters malformed"),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.api import wire
+from userfold.api import bodies, wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
 from userfold.engine import Busy
@@ -21,6 +21,8 @@ STATUS: dict[type[Exception], int] = {
     core.JsonTooDeep: 400,
     core.InputError: 422,
     core.NotFound: 404,
+    core.AttributeExists: 409,
+    core.LimitReached: 409,
     core.IdentifierTaken: 409,
     core.ChangeIdTaken: 409,
     core.PasswordNotSet: 409,
@@ -32,6 +34,10 @@ STATUS: dict[type[Exception], int] = {
     core.SessionClosed: 409,
     core.VersionMismatch: 412,
     core.TestFailed: 409,
+    # RFC 5789, 2.2: the patch is well formed, but the state of the user is not one to which it can be applied.
+    core.PathNotFound: 409,
+    core.NumberInvalid: 409,
+    core.ListNotFound: 409,
     core.IdempotencyKeyReused: 409,
     core.CommandBroken: 500,
     wire.PathUnknown: 404,
@@ -40,7 +46,7 @@ STATUS: dict[type[Exception], int] = {
     wire.KeyReadOnly: 403,
     wire.NotBuilt: 501,
     wire.RateLimited: 429,
-    wire.BodyTooLarge: 413,
+    bodies.BodyTooLarge: 413,
     wire.ContentTypeUnsupported: 415,
     wire.BodyNotObject: 400,
     wire.ParameterUnknown: 400,
@@ -76,18 +82,25 @@ def status_of(kind: type[Exception]) -> int:
 
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """The problem details of a refusal."""
+    details = problem(refusal, request_id)
+    headers = (PROBLEM_JSON, *wire.refusal_headers(refusal, details.status))
+    if isinstance(refusal, core.VersionMismatch):
+        headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
+    return wire.Reply(details.status, encode(details), headers)
+
+
+def problem(refusal: wire.Refusal, request_id: str) -> Problem:
+    """What is told about a refusal."""
     status = status_of(type(refusal))
-    headers = (PROBLEM_JSON, *wire.refusal_headers(refusal, status))
     more: dict[str, Any] = {}
     if isinstance(refusal, core.DomainError):
         more |= {"path": refusal.path} if refusal.path is not None else {}
         more |= {"hint": refusal.hint} if refusal.hint else {}
     if isinstance(refusal, core.VersionMismatch):
         more["current_version"] = refusal.data["current"]
-        headers += ((b"etag", b'"%d"' % refusal.data["current"]),)
     if isinstance(refusal, core.TestFailed):
         more["current_value"] = refusal.data["current"]
-    problem = Problem(
+    return Problem(
         type=f"urn:userfold:problem:{refusal.code}",
         title=HTTPStatus(status).phrase,
         status=status,
@@ -96,4 +109,3 @@ def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
         request_id=request_id,
         **more,
     )
-    return wire.Reply(status, encode(problem), headers)

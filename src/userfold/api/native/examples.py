@@ -5,14 +5,17 @@ from __future__ import annotations
 import string
 from typing import Any
 
+from userfold.api import bodies
 from userfold.api import wire as http
-from userfold.api.native import errors
+from userfold.api.native import batch_handlers, errors, shapes
 from userfold.core import errors as core
 from userfold.core import jsontext
 
 REQUEST_ID = "req_60984afc842d7943507f4ea7"
 USER_ID = "user_01m7zvgwjn3gg1x0fanetqa3a0"
 SESSION_ID = "ses_01m7zvgw8wdsn77b61a4kptxax"
+SEGMENT_ID = "seg_01m7zvgwaf2cr7c03drf3xvvsm"
+ATTRIBUTE_ID = "attr_2x8pm6v7tq0c5b9d3n1hfwk4za"
 KEY_ID = "ak_01m7zvgws64fh736cqy7f68qm1"
 PROJECT_ID = "prj_01m7zvgy0bpja2hc2844fcqfh2"
 AT = 1_800_000_000_000
@@ -35,16 +38,23 @@ DATA: dict[type[core.DomainError], dict[str, Any]] = {
     core.OperationUnknown: {"path": "/0/op", "known": "add, remove, replace, move, copy, test"},
     core.PathNotFound: {"path": "/traits/plan"},
     core.NumberInvalid: {"path": "/traits/plan", "reason": "a number is needed"},
+    core.ListNotFound: {"path": "/traits/plan"},
     core.TestFailed: {"path": "/traits/plan", "current": "free"},
     core.UserNotFound: {"user_id": USER_ID},
     core.VersionNotFound: {"version": 9, "current": 3},
     core.VersionMismatch: {"current": 3},
     core.SessionNotFound: {"session_id": SESSION_ID},
     core.KeyNotFound: {"key_id": KEY_ID},
+    core.SegmentNotFound: {"segment_id": SEGMENT_ID},
+    core.AttributeNotFound: {"attribute_id": ATTRIBUTE_ID},
+    core.AttributeExists: {"path": "/name", "attribute_id": ATTRIBUTE_ID},
+    core.LimitReached: {"what": "segments in this project", "count_max": 1_000},
     core.IdentifierTaken: {"path": "/email_addresses/0"},
     http.Unauthorized: {"kind": http.SECRET_KEYS.kind, "where": http.SECRET_KEYS.where},
     http.MethodNotAllowed: {"allowed": "DELETE, GET, PATCH"},
-    http.BodyTooLarge: {"size_max": http.BODY_BYTES_MAX},
+    bodies.BodyTooLarge: {"size_max": bodies.BODY_BYTES_MAX},
+    batch_handlers.BatchTooLong: {"items_max": shapes.BATCH_ITEMS_MAX},
+    batch_handlers.ItemTooLarge: {"size_max": bodies.LINE_BYTES_MAX},
     http.ContentTypeUnsupported: {"wanted": "application/json", "given": "text/plain"},
     http.ParameterUnknown: {"name": "dryrun"},
     http.ParameterInvalid: {"name": "limit", "reason": "at most 500 is allowed"},
@@ -76,8 +86,20 @@ _KEY: dict[str, Any] = {
     "read_only": True,
     "created_at": AT,
     "revoked_at": None,
-    "last_used_at": None,
+    "last_used_at": AT + 60_000,
     "version": 1,
+}
+
+_ITEM: dict[str, Any] = {"action": "update", "id": USER_ID, "user": {"traits": {"plan": "pro"}}, "if_match": 3}
+_KEPT: dict[str, Any] = {"created_at": AT, "updated_at": AT, "version": 1}
+_EVENT: dict[str, Any] = {"name": "order paid", "properties": {"total": 95}, "occurred_at": AT - 10_000}
+_SEGMENT: dict[str, Any] = {"name": "Beta", "description": "Who tries things first"}
+_ATTRIBUTE: dict[str, Any] = {
+    "name": "plan",
+    "type": "choice",
+    "choices": ["free", "paid"],
+    "title": "Plan",
+    "description": None,
 }
 
 # Name of a schema → an example of it.
@@ -89,6 +111,26 @@ BODIES: dict[str, Any] = {
         {"op": "increment", "path": "/traits/orders"},
         {"op": "union", "path": "/traits/tags", "values": ["buyer"]},
     ],
+    "BatchItem": _ITEM,
+    "BatchItems": [_ITEM, {"action": "delete", "id": USER_ID, "if_match": "*"}],
+    "BatchResult": {"index": 0, "status": 200, "id": USER_ID, "version": 4},
+    "BatchResults": {"data": [{"index": 0, "status": 200, "id": USER_ID, "version": 4}, {"index": 1, "status": 204}]},
+    "EventInput": _EVENT,
+    "Event": {
+        "id": "evt_01m7zvgwb8m1s4c6h9yq2x0k3d",
+        "user_id": USER_ID,
+        "session_id": None,
+        **_EVENT,
+        "created_at": AT,
+        "source": "native",
+        "actor": KEY_ID,
+    },
+    "SegmentInput": _SEGMENT,
+    "SegmentPatch": {"description": None},
+    "Segment": {"id": SEGMENT_ID, **_SEGMENT, **_KEPT},
+    "AttributeInput": _ATTRIBUTE,
+    "AttributePatch": {"choices": ["free", "paid", "trial"]},
+    "Attribute": {"id": ATTRIBUTE_ID, **_ATTRIBUTE, **_KEPT},
     "SessionInput": {"expires_in_seconds": 86_400, "ip_address": "192.0.2.1"},
     "TokenInput": {"token": f"{SESSION_ID}.jMMQFRZ0Xn1P4nY9LJkSx1W2Uq0dFJ8mG6cB3hT7vKE"},
     "Session": _SESSION,

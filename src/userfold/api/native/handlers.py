@@ -16,7 +16,7 @@ from userfold.core.errors import UserNotFound, VersionNotFound
 from userfold.core.operations import JSON_PATCH
 from userfold.core.operations import OPERATIONS as ALL_OPERATIONS
 from userfold.core.queries import UserQuery
-from userfold.core.records import Key, User
+from userfold.core.records import Key, Record, User
 
 SOURCE = "native"
 MERGE_PATCH = ("application/json", "application/merge-patch+json")
@@ -29,13 +29,13 @@ OPERATIONS = {
 
 async def create_user(service: Service, request: Request) -> Reply:
     """201 with the user; its address in Location."""
-    fields = wire.fields_of(request.json_object())
-    applied = await _run(service, request, CreateUser, edits=(Edit("replace", fields),))
-    return _user_reply(201, applied, located=True)
+    edits = (new_user(request.json_object()),)
+    applied = await run_write(service, request, CreateUser, edits=edits)
+    return user_written(201, applied, located=True)
 
 
 async def list_users(service: Service, request: Request) -> Reply:
-    """One page of users: `external_id`, `email`, `username`, `query`; `order_by`, `limit`, `cursor`."""
+    """One page of users: `external_id`, `email`, `username`, `segment`, `query`; `order_by`, `limit`, `cursor`."""
     query, terms = wire.user_query(request), await _terms(service, request)
     users = await service.store.users(msgspec.structs.replace(query, any_terms=terms[:1] or None))
     return wire.user_page(users, query, terms[1:])
@@ -53,21 +53,20 @@ async def read_user(service: Service, request: Request) -> Reply:
 
 async def update_user(service: Service, request: Request) -> Reply:
     """A JSON Merge Patch (RFC 7396), a JSON Patch (RFC 6902) or operations of our own, by the content type."""
-    applied = await _run(service, request, UpdateUser, user_id=request.params["id"], edits=(_edit(request),))
-    return _user_reply(200, applied)
+    applied = await run_write(service, request, UpdateUser, user_id=request.params["id"], edits=(_edit(request),))
+    return user_written(200, applied)
 
 
 async def upsert_user(service: Service, request: Request) -> Reply:
     """Merge into the user whom an external_id names (200), or make it (201)."""
-    fields = wire.fields_of(request.json_object(MERGE_PATCH))
-    edits = (Edit("merge_patch", fields),)
-    applied = await _run(service, request, UpsertUser, external_id=request.params["external_id"], edits=edits)
-    return _user_reply(201 if applied.created else 200, applied, located=True)
+    edits = (merge_patch(request.json_object(MERGE_PATCH)),)
+    applied = await run_write(service, request, UpsertUser, external_id=request.params["external_id"], edits=edits)
+    return user_written(201 if applied.created else 200, applied, located=True)
 
 
 async def delete_user(service: Service, request: Request) -> Reply:
     """204: the user and its history are gone."""
-    await _run(service, request, DeleteUser, user_id=request.params["id"])
+    await run_write(service, request, DeleteUser, user_id=request.params["id"])
     return Reply(204)
 
 
@@ -107,7 +106,8 @@ async def _terms(service: Service, request: Request) -> tuple[str, ...]:
     """What a list's users must be found by."""
     terms = wire.given_terms(request)
     if "email" in request.query(wire.LIST_PARAMETERS):
-        owner = UserQuery(project_id=request.project_id, any_terms=terms[-1:], limit=1)
+        address = tuple(term for term in terms if term.startswith("email|"))
+        owner = UserQuery(project_id=request.project_id, any_terms=address, limit=1)
         if not await service.store.users(owner):
             # Identifiers first. Nobody has that address as one, so those who only claim it are meant.
             return wire.given_terms(request, email_kind="contact_email")
@@ -135,25 +135,49 @@ def _edit(request: Request) -> Edit | Operate:
     media_type = request.require_content_type((*MERGE_PATCH, *OPERATIONS))
     if media_type in OPERATIONS:
         return Operate(jsontext.decode(request.body), OPERATIONS[media_type])
-    return Edit("merge_patch", wire.fields_of(request.json_object((media_type,))))
+    return merge_patch(request.json_object((media_type,)))
 
 
-async def _run(service: Service, request: Request, kind: type[Command], **fields: Any) -> Applied:
+def merge_patch(document: dict[str, Any]) -> Edit:
+    """What is to join a user: a JSON Merge Patch."""
+    return Edit("merge_patch", wire.fields_of(document))
+
+
+def new_user(document: dict[str, Any]) -> Edit:
+    """What a user is to be made of."""
+    return Edit("replace", wire.fields_of(document))
+
+
+async def run_write(service: Service, request: Request, kind: type[Command], **fields: Any) -> Applied:
     """Make the command that `kind` and `fields` say, with what every write may carry, and run it."""
     dry_run = wire.flag(request.query({"dry_run"}), "dry_run")
     once = wire.once(request)
     if kind is not CreateUser:
         fields["if_match"] = wire.if_match(request)
-    command = kind(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        once=None if dry_run else once,
-        **fields,
-    )
+    command = command_of(request, kind, once=None if dry_run else once, **fields)
     return await service.run(request, command, dry_run=dry_run)
 
 
-def _user_reply(status: int, applied: Applied, *, located: bool = False) -> Reply:
+def command_of(request: Request, kind: type[Command], **fields: Any) -> Command:
+    """The command that `kind` and `fields` say, in the name of who asks."""
+    return kind(project_id=request.project_id, author=request.author(SOURCE), **fields)
+
+
+async def define(service: Service, request: Request, kind: type[Command], **fields: Any) -> Record:
+    """Make a command about something that the project defines, and run it; what it defines then.
+
+    The next request is judged by it.
+    """
+    once = wire.once(request)
+    command = kind(project_id=request.project_id, author=request.author(SOURCE), once=once, **fields)
+    applied = await service.run(request, command)
+    service.directory.forget()
+    assert applied.record is not None
+    return applied.record
+
+
+def user_written(status: int, applied: Applied, *, located: bool = False) -> Reply:
+    """The user as a write left it."""
     assert applied.user is not None
     location = (b"location", f"/v1/users/{applied.user.id}".encode())
     return wire.user_reply(status, applied.user, applied, *([location] if located else []))

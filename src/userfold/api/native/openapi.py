@@ -11,13 +11,14 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from userfold import __version__
+from userfold.api import bodies
 from userfold.api import wire as http
-from userfold.api.native import errors, examples, routes, schemas, shapes, wire
+from userfold.api.native import batch_handlers, errors, examples, routes, schemas, shapes, wire
 from userfold.api.native.schemas import Schema, ref
 from userfold.core import errors as core
 from userfold.core import records
@@ -48,12 +49,13 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A reply that is no refusal. No shape: no body."""
+    """A reply that is no refusal. No shape: no body. `line_shape`: of each line, where NDJSON is answered."""
 
     status: int
     description: str
     shape: type[Any] | None = None
     headers: tuple[str, ...] = ()
+    line_shape: type[Any] | None = None
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +79,9 @@ _TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": LENGTH_MAX, "pat
 
 USER_ID = Parameter("id", "path", "The id of the user.", _ID, True, "user_01m7zvgwjn3gg1x0fanetqa3a0")
 SESSION_ID = Parameter("id", "path", "The id of the sign-in.", _ID, True, "ses_01m7zvgw8wdsn77b61a4kptxax")
+SEGMENT_ID = Parameter("id", "path", "The id of the segment.", _ID, True, "seg_01m7zvgwaf2cr7c03drf3xvvsm")
+ATTRIBUTE_ID = Parameter("id", "path", "The id of the attribute.", _ID, True, "attr_2x8pm6v7tq0c5b9d3n1hfwk4za")
+OF_SEGMENT = Parameter("segment_id", "path", "The id of the segment.", _ID, True, SEGMENT_ID.example)
 KEY_ID = Parameter("id", "path", "The id of the key.", _ID, True, "ak_01m7zvgws64fh736cqy7f68qm1")
 EXTERNAL_ID = Parameter("external_id", "path", "What the app calls the user, or the user's id.", _TEXT, True, "u-1")
 REQUEST_ID = Parameter(
@@ -135,6 +140,16 @@ FIELDS: Refusals = (
 )
 SHAPE: Refusals = (core.FieldUnknown, core.FieldInvalid)
 
+DEFINED: Refusals = (*SHAPE, core.FieldFormatInvalid, core.IdempotencyKeyReused, http.HeaderInvalid)
+MEMBERSHIP: Refusals = (
+    core.UserNotFound,
+    core.SegmentNotFound,
+    core.VersionMismatch,
+    core.IdempotencyKeyReused,
+    http.ParameterInvalid,
+    http.HeaderInvalid,
+)
+
 ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/users"): Row(
         id="create_user",
@@ -150,7 +165,7 @@ ROWS: dict[tuple[str, str], Row] = {
         id="list_users",
         tag="Users",
         summary="Find users",
-        description="One page of users. At most one of `external_id`, `email` and `username` can be given.",
+        description="One page of users, of whom all that is asked for holds. There is no total.",
         parameters=(
             Parameter("external_id", "query", "The user whom the app calls so.", _TEXT),
             Parameter(
@@ -165,6 +180,12 @@ ROWS: dict[tuple[str, str], Row] = {
                 "query",
                 "The user of that name, in any case.",
                 {"type": "string", "minLength": 1, "maxLength": LENGTH_MAX, "pattern": schemas.USERNAME},
+            ),
+            Parameter(
+                "segment",
+                "query",
+                "The users in the segment of this id.",
+                {"type": "string", "maxLength": LENGTH_MAX, "pattern": schemas.NO_NUL},
             ),
             Parameter("query", "query", "A part of an id, a name, an address or a phone number.", {"type": "string"}),
             Parameter(
@@ -230,6 +251,7 @@ ROWS: dict[tuple[str, str], Row] = {
             core.OperationUnknown,
             core.PathNotFound,
             core.NumberInvalid,
+            core.ListNotFound,
             core.TestFailed,
         ),
     ),
@@ -270,6 +292,161 @@ ROWS: dict[tuple[str, str], Row] = {
         ),
         answers=(Answer(200, "The changes.", shapes.ChangePage),),
         refusals=(core.UserNotFound, http.ParameterInvalid),
+    ),
+    ("GET", "/users/{id}/export"): Row(
+        id="export_user",
+        tag="Users",
+        summary="Export a user",
+        description="All that is held about it, as a file: its history, its events and its sessions too.",
+        parameters=(USER_ID,),
+        answers=(Answer(200, "The export.", shapes.UserExport, ("Content-Disposition",)),),
+        refusals=(core.UserNotFound,),
+    ),
+    ("POST", "/users/{id}/events"): Row(
+        id="record_event",
+        tag="Events",
+        summary="Record an event",
+        description="An event is no part of the user: it makes no version.",
+        parameters=(USER_ID, IDEMPOTENCY_KEY),
+        body=Body({_JSON_TYPE: "EventInput"}),
+        answers=(Answer(201, "The event.", records.Event),),
+        refusals=(
+            *SHAPE,
+            core.FieldFormatInvalid,
+            core.BagTooLarge,
+            core.BagTooDeep,
+            core.UserNotFound,
+            core.IdempotencyKeyReused,
+            http.HeaderInvalid,
+        ),
+    ),
+    ("GET", "/users/{id}/events"): Row(
+        id="list_events",
+        tag="Events",
+        summary="List the events of a user",
+        parameters=(
+            USER_ID,
+            Parameter(
+                "order_by",
+                "query",
+                "With `-` before it, the latest first.",
+                {"enum": ["created_at", "-created_at"], "default": "-created_at"},
+            ),
+            LIMIT,
+            Parameter(
+                "cursor",
+                "query",
+                "The `next_cursor` of the page before, with the same `order_by`.",
+                {"type": "string", "minLength": 1, "maxLength": LENGTH_MAX},
+            ),
+        ),
+        answers=(Answer(200, "The events.", shapes.EventPage),),
+        refusals=(core.UserNotFound, http.ParameterInvalid),
+    ),
+    ("PUT", "/users/{id}/segments/{segment_id}"): Row(
+        id="assign_segment",
+        tag="Segments",
+        summary="Put a user into a segment",
+        description="If it is in it, nothing changes.",
+        parameters=(USER_ID, OF_SEGMENT, IF_MATCH, *WRITE),
+        answers=(Answer(200, "The user.", shapes.UserWritten, ("ETag",)),),
+        refusals=(*MEMBERSHIP, core.LimitReached),
+    ),
+    ("DELETE", "/users/{id}/segments/{segment_id}"): Row(
+        id="unassign_segment",
+        tag="Segments",
+        summary="Take a user out of a segment",
+        description="If it is not in it, nothing changes.",
+        parameters=(USER_ID, OF_SEGMENT, IF_MATCH, *WRITE),
+        answers=(Answer(200, "The user.", shapes.UserWritten, ("ETag",)),),
+        refusals=MEMBERSHIP,
+    ),
+    ("GET", "/segments"): Row(
+        id="list_segments",
+        tag="Segments",
+        summary="List the segments",
+        description="All of them, by name.",
+        answers=(Answer(200, "The segments.", shapes.SegmentPage),),
+    ),
+    ("POST", "/segments"): Row(
+        id="create_segment",
+        tag="Segments",
+        summary="Make a segment",
+        parameters=(IDEMPOTENCY_KEY,),
+        body=Body({_JSON_TYPE: "SegmentInput"}),
+        answers=(Answer(201, "The segment.", shapes.Segment, ("ETag", "Location")),),
+        refusals=(*DEFINED, core.LimitReached),
+    ),
+    ("GET", "/segments/{id}"): Row(
+        id="read_segment",
+        tag="Segments",
+        summary="Read a segment",
+        parameters=(SEGMENT_ID,),
+        answers=(Answer(200, "The segment.", shapes.Segment, ("ETag",)),),
+        refusals=(core.SegmentNotFound,),
+    ),
+    ("PATCH", "/segments/{id}"): Row(
+        id="update_segment",
+        tag="Segments",
+        summary="Change a segment",
+        description="What is not given stays.",
+        parameters=(SEGMENT_ID, IF_MATCH, IDEMPOTENCY_KEY),
+        body=Body({_JSON_TYPE: "SegmentPatch"}),
+        answers=(Answer(200, "The segment.", shapes.Segment, ("ETag",)),),
+        refusals=(*DEFINED, core.SegmentNotFound, core.VersionMismatch),
+    ),
+    ("DELETE", "/segments/{id}"): Row(
+        id="delete_segment",
+        tag="Segments",
+        summary="Delete a segment",
+        description="Its users leave it one after the other, each in a change of its own.",
+        parameters=(SEGMENT_ID, IF_MATCH, IDEMPOTENCY_KEY),
+        answers=(NO_CONTENT,),
+        refusals=(core.SegmentNotFound, core.VersionMismatch, core.IdempotencyKeyReused, http.HeaderInvalid),
+    ),
+    ("GET", "/attributes"): Row(
+        id="list_attributes",
+        tag="Attributes",
+        summary="List the attributes",
+        description="All of them, by name.",
+        answers=(Answer(200, "The attributes.", shapes.AttributePage),),
+    ),
+    ("POST", "/attributes"): Row(
+        id="create_attribute",
+        tag="Attributes",
+        summary="Say what a key of traits holds",
+        description="A write of any API that would leave another value there is refused from then on.",
+        parameters=(IDEMPOTENCY_KEY,),
+        body=Body({_JSON_TYPE: "AttributeInput"}),
+        answers=(Answer(201, "The attribute.", shapes.Attribute, ("ETag", "Location")),),
+        refusals=(*DEFINED, core.AttributeExists, core.LimitReached),
+    ),
+    ("GET", "/attributes/{id}"): Row(
+        id="read_attribute",
+        tag="Attributes",
+        summary="Read an attribute",
+        parameters=(ATTRIBUTE_ID,),
+        answers=(Answer(200, "The attribute.", shapes.Attribute, ("ETag",)),),
+        refusals=(core.AttributeNotFound,),
+    ),
+    ("PATCH", "/attributes/{id}"): Row(
+        id="update_attribute",
+        tag="Attributes",
+        summary="Change an attribute",
+        description="What is not given stays, and so do its name and its type.",
+        parameters=(ATTRIBUTE_ID, IF_MATCH, IDEMPOTENCY_KEY),
+        body=Body({_JSON_TYPE: "AttributePatch"}),
+        answers=(Answer(200, "The attribute.", shapes.Attribute, ("ETag",)),),
+        refusals=(*DEFINED, core.AttributeNotFound, core.VersionMismatch),
+    ),
+    ("DELETE", "/attributes/{id}"): Row(
+        id="delete_attribute",
+        tag="Attributes",
+        summary="Delete an attribute",
+        description="Its key of traits may hold anything again.",
+        parameters=(ATTRIBUTE_ID, IF_MATCH, IDEMPOTENCY_KEY),
+        answers=(NO_CONTENT,),
+        refusals=(core.AttributeNotFound, core.VersionMismatch, core.IdempotencyKeyReused, http.HeaderInvalid),
     ),
     ("POST", "/users/{id}/sessions"): Row(
         id="create_session",
@@ -324,6 +501,33 @@ ROWS: dict[tuple[str, str], Row] = {
         answers=(NO_CONTENT,),
         refusals=(core.SessionNotFound, core.UserNotFound, core.IdempotencyKeyReused, http.HeaderInvalid),
     ),
+    ("POST", "/batch"): Row(
+        id="run_batch",
+        tag="Users",
+        summary="Write many users",
+        description="Each item is done, or refused, on its own, those about one user in their order. Of NDJSON, the "
+        "schema is that of each line; results come while items are still being sent. With an `Idempotency-Key` `k`, "
+        "item i has the key `k#i`. In a dry run, items do not see each other.",
+        parameters=(
+            *WRITE,
+            Parameter(
+                "return",
+                "query",
+                "`minimal`: instead of each user only its id and its version.",
+                {"enum": list(batch_handlers.RETURN), "default": batch_handlers.RETURN[0]},
+            ),
+        ),
+        body=Body({_JSON_TYPE: "BatchItems", **dict.fromkeys(wire.NDJSON, "BatchItem")}),
+        answers=(Answer(200, "What each item came to.", shapes.BatchResults, (), shapes.BatchResult),),
+        refusals=(
+            http.ParameterInvalid,
+            http.HeaderInvalid,
+            http.BodyNotList,
+            batch_handlers.BatchTooLong,
+            batch_handlers.ItemTooLarge,
+            batch_handlers.ItemNotObject,
+        ),
+    ),
     ("GET", "/project"): Row(
         id="read_project",
         tag="Project",
@@ -376,6 +580,9 @@ ROWS: dict[tuple[str, str], Row] = {
 
 TAGS = {
     "Users": "The record of each user, and its history.",
+    "Events": "What users did.",
+    "Segments": "Named groups of users, and who is in them.",
+    "Attributes": "What keys of traits hold.",
     "Sign-ins": "Sessions that a backend began for a user.",
     "Project": "The project that the key belongs to, and its keys.",
 }
@@ -390,6 +597,11 @@ HEADERS: dict[str, Schema] = {
         "description": "Where it can be read.",
         "required": True,
         "schema": {"type": "string", "pattern": "^/v1/"},
+    },
+    "Content-Disposition": {
+        "description": "The name of the file.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^attachment; filename="[A-Za-z0-9._-]+"$'},
     },
     "X-Request-Id": {
         "description": "By which the log knows the request.",
@@ -419,7 +631,7 @@ EVERY: Refusals = (
     http.ParameterUnknown,
     http.Unauthorized,
     http.MethodNotAllowed,
-    http.BodyTooLarge,
+    bodies.BodyTooLarge,
     core.CommandBroken,
     Stopping,
     port.StoreError,
@@ -487,8 +699,9 @@ def refusals_of(route: http.Route, row: Row) -> Refusals:
 def _components() -> dict[str, Any]:
     kinds = {answer.shape for row in ROWS.values() for answer in row.answers if answer.shape is not None}
     names = {name for row in ROWS.values() if row.body is not None for name in row.body.content.values()}
-    bodies = {vars(shapes)[name] for name in names if name in vars(shapes)}
-    found = schemas.of_structs([*sorted(kinds | bodies, key=lambda kind: kind.__name__), errors.Problem])
+    named = [vars(shapes)[name] for name in names if name in vars(shapes)]
+    asked = {kind for name in named for kind in get_args(name) or (name,)}
+    found = schemas.of_structs([*sorted(kinds | asked, key=lambda kind: kind.__name__), errors.Problem])
     refusals = {k for route in routes.ROUTES for k in _listed(route)}
     return {
         "securitySchemes": {
@@ -542,6 +755,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
     if answer.shape is not None:
         name = answer.shape.__name__
         said["content"] = {_JSON_TYPE: _media(ref(name), name)}
+    if answer.line_shape is not None:
+        name = answer.line_shape.__name__
+        said["content"] |= dict.fromkeys(wire.NDJSON, _media(ref(name), name))
     return said
 
 

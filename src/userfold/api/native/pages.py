@@ -18,7 +18,6 @@ from userfold.api.native.schemas import JSON_TYPES
 from userfold.api.wire import JSON, Headers, Reply, Request, Route, Service
 
 METHODS = ("get", "post", "put", "patch", "delete")
-DAY_S = 86_400
 
 HTML: Headers = (
     (b"content-type", b"text/html; charset=utf-8"),
@@ -190,11 +189,32 @@ def _schema(name: str, schema: Mapping[str, Any]) -> str:
         + (f"<dd>{_words(value['description'])}</dd>" if "description" in value else "")
         for member, value in schema.get("properties", {}).items()
     )
-    whole = "" if members else f'<p class="dim">{_type(schema)}</p>'
+    whole = "" if members else f'<p class="dim">{_type(schema)}</p>{_alternatives(schema)}'
     return (
         f'<section class="schema" id="schema-{name}"><h3><a href="#schema-{name}">{name}</a></h3>'
         f"<p>{_words(schema.get('description', ''))}</p>{whole}<dl>{members}</dl></section>"
     )
+
+
+def _alternatives(schema: Mapping[str, Any]) -> str:
+    """Of a list of objects of several kinds, each kind in a line."""
+    kinds = schema.get("items", {}).get("anyOf", ())
+    lines = (
+        "<li>"
+        + ", ".join(f"<code>{name}</code>: {_said(value)}" for name, value in kind["properties"].items())
+        + "</li>"
+        for kind in kinds
+        if "properties" in kind
+    )
+    return f"<ul>{''.join(lines)}</ul>" if kinds else ""
+
+
+def _said(schema: Mapping[str, Any]) -> str:
+    """A schema in a few words; of a pointer, which."""
+    pattern = schema.get("pattern", "")
+    if pattern.startswith("^/") and "description" not in schema:
+        return f"<code>{escape(pattern)}</code>"
+    return _words(schema["description"].rstrip(".")) if pattern and "description" in schema else _type(schema)
 
 
 def _errors(examples: Mapping[str, Any]) -> str:

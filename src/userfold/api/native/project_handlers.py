@@ -81,15 +81,5 @@ async def revoke_key(service: Service, request: Request) -> Reply:
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "project_id": key.project_id,
-        "kind": key.kind,
-        "name": key.name,
-        "token": UNSET if key.token is None else key.token,
-        "read_only": key.read_only,
-        "created_at": key.created_at,
-        "revoked_at": key.revoked_at,
-        "last_used_at": key.last_used_at,
-        "version": key.version,
-    }
+    shown = {name: getattr(key, name) for name in ProjectKey.__struct_fields__}
+    return shown | ({"token": UNSET} if key.token is None else {})

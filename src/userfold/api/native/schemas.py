@@ -10,15 +10,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import phonenumbers
 
+from userfold.api.native.shapes import BATCH_ITEMS_MAX
 from userfold.core.fields import ADDRESSES_MAX
 from userfold.core.identifiers import LENGTH_MAX
-from userfold.core.operations import JSON_PATCH, OPERATIONS_MAX
+from userfold.core.operations import JSON_PATCH, OPERATIONS_MAX, POINTER_PARTS_MAX
 from userfold.core.operations import OPERATIONS as ALL_OPERATIONS
 from userfold.core.records import BAG_BYTES_MAX, BAG_LEVELS_MAX, FIELDS, EmailAddress, Field, PhoneNumber, User
 
@@ -100,7 +101,9 @@ def _may_be_absent(field: msgspec.structs.FieldInfo, kind: type[Any]) -> bool:
 
 def _property(kind: type[Any], name: str, schema: Schema) -> Schema:
     """The schema of one member. What a struct says by `Any` is any JSON value, and by `dict` an open object."""
-    if issubclass(kind, User) and FIELDS.get(name, Field("", "")).kind == "bag":
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"]}
+    if name == "properties" or (issubclass(kind, User) and FIELDS.get(name, Field("", "")).kind == "bag"):
         return ref("Bag")
     if "anyOf" in schema and {"type": "null"} in schema["anyOf"]:
         (other,) = (part for part in schema["anyOf"] if part != {"type": "null"})
@@ -139,11 +142,18 @@ def of_documents() -> dict[str, Schema]:
         "Phone": {"type": "string", "pattern": phone_pattern(), "description": _PHONE_WORDS},
         "EmailAddressInput": _address(EmailAddress, "email_address", ref("Email")),
         "PhoneNumberInput": _address(PhoneNumber, "phone_number", ref("Phone")),
-        "JsonPatch": _operations(JSON_PATCH, "A JSON Patch (RFC 6902)."),
-        "Operations": _operations(tuple(ALL_OPERATIONS), "Operations: those of JSON Patch, and ten more."),
+        "JsonPatch": _operations(JSON_PATCH, "A JSON Patch (RFC 6902). " + _OPERATION_WORDS),
+        "Operations": _operations(tuple(ALL_OPERATIONS), "Those of JSON Patch, and ten more. " + _OPERATION_WORDS),
+        "BatchItem": {"anyOf": [ref(f"{action}Item") for action in ("Create", "Update", "Upsert", "Delete")]}
+        | {"description": "One write of a user."},
+        "BatchItems": {"type": "array", "maxItems": BATCH_ITEMS_MAX, "items": ref("BatchItem")}
+        | {"description": "Writes of users, in the order in which they are to be done."},
     }
 
 
+_OPERATION_WORDS = (
+    "All or nothing. What is described is taken; a move or a copy from elsewhere is taken too, if what it brings fits."
+)
 _ADDED = ("changes", "ignored")  # what replies add to a user
 _NAMED = "The path names it."
 _EMAIL: Schema = {
@@ -225,85 +235,108 @@ def phone_pattern() -> str:
 
 # Operations.
 
-_BAGS = tuple(name for name, field in FIELDS.items() if field.kind == "bag")
-_TEXTS = tuple(name for name, field in FIELDS.items() if field.kind in ("text", "contact_email"))
+
+def _named(*kinds: str) -> tuple[str, ...]:
+    """The fields of these kinds that can be written."""
+    return tuple(name for name, field in FIELDS.items() if field.kind in kinds and field.writer != "system")
+
+
+_BAGS, _TEXTS = _named("bag"), _named("text", "contact_email")
+_LISTS = {"email_addresses": "EmailAddressInput", "phone_numbers": "PhoneNumberInput"}
+# Fields that take the same values, so that each value is said once.
+_ALIKE = (
+    _TEXTS,
+    _BAGS,
+    _named("flag"),
+    *((name,) for kind in ("external_id", "username", "choice") for name in _named(kind)),
+)
 _WRITABLE = tuple(name for name, field in FIELDS.items() if field.writer != "system")
+
 _PART = "(?:[^/~]|~[01])*"
+_INDEX = "(?:0|[1-9][0-9]?)"
 _IN_A_BAG: Schema = {
     "type": "string",
     "pattern": f"^/(?:{'|'.join(_BAGS)})(?:/{_PART}){{1,{BAG_LEVELS_MAX - 1}}}$",
     "description": "A JSON Pointer (RFC 6901) into a bag.",
 }
-_ANY_VALUE = ("add", "replace", "test", "set", "set_once")
+_ANYWHERE: Schema = {
+    "type": "string",
+    "pattern": f"^(?:/{_PART}){{0,{POINTER_PARTS_MAX}}}$",
+    "description": "A JSON Pointer (RFC 6901) to anything in the user.",
+}
+_SETTING = ("add", "replace", "test", "set", "set_once", "merge")
+_REMOVING = ("remove", "unset")
+_NUMBER: Schema = {"type": "number"}
 
 
-def _operations(names: Sequence[str], description: str) -> Schema:
-    """A list of operations of these names. What they do not know is passed over (RFC 6902, 4), so they are open."""
-    return {
-        "type": "array",
-        "description": description,
-        "maxItems": OPERATIONS_MAX,
-        "items": {"anyOf": [*_on_bags(names), *_on_fields(names), *_on_all(names)]},
-    }
+def _operations(known: Sequence[str], description: str) -> Schema:
+    """A list of operations of these names."""
+    some = [*_on_bags(), *_on_fields(), *_on_lists(), *_on_all()]
+    items = [schema for names, members in some for schema in _operation(names, known, members)]
+    return {"type": "array", "description": description, "maxItems": OPERATIONS_MAX, "items": {"anyOf": items}}
 
 
-def _operation(names: Sequence[str], known: Sequence[str], **members: Schema) -> list[Schema]:
-    """The operation that has all of these members, if any of its names is known."""
-    names = [name for name in names if name in known]
-    schema = {
-        "type": "object",
-        "properties": {"op": {"enum": names}, **members},
-        "required": ["op", *(name for name in members if name != "by")],
-        "additionalProperties": True,
-    }
-    return [schema] if names else []
+Some = tuple[Sequence[str], dict[str, Schema]]  # names of operations that take the same members
 
 
-def _on_bags(known: Sequence[str]) -> list[Schema]:
+def _operation(names: Sequence[str], known: Sequence[str], members: dict[str, Schema]) -> Iterator[Schema]:
+    """The operations of these names, as far as they are known.
+
+    What they do not know, the six of RFC 6902 pass over (4), and ours refuse.
+    """
+    for open_ in (True, False):
+        taken = [name for name in names if name in known and (name in JSON_PATCH) == open_]
+        if taken:
+            yield {
+                "type": "object",
+                "properties": {"op": {"enum": taken}, **members},
+                "required": ["op", *(name for name in members if name != "by")],
+                "additionalProperties": open_,
+            }
+
+
+def _on_bags() -> Iterator[Some]:
     value, values = ref("Json"), {"type": "array", "items": ref("Json")}
-    lists = ("append", "union", "pull")
-    either = [
-        schema | {"not": {"required": [other]}}
-        for other, schema in (
-            *(("values", one) for one in _operation(lists, known, path=_IN_A_BAG, value=value)),
-            *(("value", many) for many in _operation(lists, known, path=_IN_A_BAG, values=values)),
-        )
-    ]
-    number = {"type": "number"}
-    return [
-        *_operation((*_ANY_VALUE, "merge"), known, path=_IN_A_BAG, value=value),
-        *_operation(("remove", "unset"), known, path=_IN_A_BAG),
-        *_operation(("move", "copy"), known, **{"from": _IN_A_BAG, "path": _IN_A_BAG}),
-        *_operation(("increment",), known, path=_IN_A_BAG, by=number | {"description": "1 unless said."}),
-        *_operation(("min", "max"), known, path=_IN_A_BAG, value=number),
-        *either,
-    ]
+    yield _SETTING, {"path": _IN_A_BAG, "value": value}
+    yield _REMOVING, {"path": _IN_A_BAG}
+    yield ("move",), {"from": _IN_A_BAG, "path": _IN_A_BAG}
+    yield ("copy",), {"from": _ANYWHERE, "path": _IN_A_BAG}
+    yield ("increment",), {"path": _IN_A_BAG, "by": {**_NUMBER, "description": "1 unless it is given."}}
+    yield ("min", "max"), {"path": _IN_A_BAG, "value": _NUMBER}
+    yield ("append", "union", "pull"), {"path": _IN_A_BAG, "value": value}
+    yield ("append", "union", "pull"), {"path": _IN_A_BAG, "values": values}
 
 
-def _on_fields(known: Sequence[str]) -> list[Schema]:
-    found: list[Schema] = []
-    for name in _WRITABLE:
-        path = {"const": f"/{name}"}
-        found += _operation((*_ANY_VALUE, "merge"), known, path=path, value=_writable(name, FIELDS[name]))
-    texts = {"enum": [f"/{name}" for name in _TEXTS]}
-    for name, value in (("email_addresses", "EmailAddressInput"), ("phone_numbers", "PhoneNumberInput")):
-        item = {"type": "string", "pattern": f"^/{name}/(?:-|0|[1-9][0-9]?)$"}
-        flag = {"type": "string", "pattern": f"^/{name}/(?:0|[1-9][0-9]?)/(?:verified|primary)$"}
-        found += _operation(("add", "replace", "test", "set"), known, path=item, value=ref(value))
-        found += _operation(("add", "replace", "test", "set"), known, path=flag, value={"type": "boolean"})
-        found += _operation(("remove", "unset"), known, path=item)
-    return [
-        *found,
-        *_operation(("remove", "unset"), known, path={"enum": [f"/{name}" for name in _WRITABLE]}),
-        *_operation(("move", "copy"), known, **{"from": texts, "path": texts}),
-    ]
+def _on_fields() -> Iterator[Some]:
+    for names in _ALIKE:
+        yield _SETTING, {"path": _pointers(names), "value": _writable(names[0], FIELDS[names[0]])}
+        yield ("move", "copy"), {"from": _pointers(names), "path": _pointers(names)}
+    yield ("move",), {"from": _pointers(name for name in _WRITABLE if name not in _BAGS), "path": _IN_A_BAG}
+    yield _REMOVING, {"path": _pointers(_WRITABLE)}
 
 
-def _on_all(known: Sequence[str]) -> list[Schema]:
-    whole = {"const": ""}
+def _on_lists() -> Iterator[Some]:
+    for name, address in _LISTS.items():
+        yield _SETTING, {"path": _pointers([name]), "value": _writable(name, FIELDS[name])}
+        yield ("move", "copy"), {"from": _pointers([name]), "path": _pointers([name])}
+        yield ("add",), {"path": {"type": "string", "pattern": f"^/{name}/(?:-|{_INDEX})$"}, "value": ref(address)}
+        yield ("replace", "test", "set"), {"path": _in(name, ""), "value": ref(address)}
+        flag = {"type": "boolean"}
+        yield ("add", "replace", "test", "set"), {"path": _in(name, "/(?:verified|primary)"), "value": flag}
+        yield _REMOVING, {"path": _in(name, "")}
+
+
+def _on_all() -> Iterator[Some]:
     properties = {name: _writable(name, FIELDS[name]) for name in _WRITABLE}
     value = _document("All fields of the user that can be written.", properties)
-    return [
-        *_operation((*_ANY_VALUE, "merge"), known, path=whole, value=value),
-        *_operation(("remove", "unset"), known, path=whole),
-    ]
+    yield _SETTING, {"path": {"const": ""}, "value": value}
+    yield ("move", "copy"), {"from": {"const": ""}, "path": {"const": ""}}
+    yield _REMOVING, {"path": {"const": ""}}
+
+
+def _pointers(names: Iterable[str]) -> Schema:
+    return {"enum": [f"/{name}" for name in names]}
+
+
+def _in(name: str, rest: str) -> Schema:
+    return {"type": "string", "pattern": f"^/{name}/{_INDEX}{rest}$"}

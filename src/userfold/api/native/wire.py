@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from userfold.api.native import shapes
 from userfold.api.native.shapes import Body, ChangePage, Session, UserPage
 from userfold.api.wire import JSON, HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
 from userfold.core import identifiers, queries
@@ -18,18 +19,20 @@ from userfold.core.diff import escape
 from userfold.core.errors import FieldInvalid, FieldUnknown, InputError
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
-from userfold.core.records import Change, SignIn, User
+from userfold.core.records import AttributeDefinition, Change, Event, Segment, SignIn, User
 
-LIST_PARAMETERS = ("external_id", "email", "username", "query", "order_by", "limit", "cursor")
+LIST_PARAMETERS = ("external_id", "email", "username", "segment", "query", "order_by", "limit", "cursor")
 ORDERS = ("created_at", "updated_at")
-_NORMALISE = {
+_NORMALISE: dict[str, Callable[[str], str]] = {
     "external_id": identifiers.external_id,
     "username": identifiers.username,
-    "email": identifiers.email,  # last: many may claim one
+    "email": identifiers.email,  # last but one: many may claim one
+    "segment": identifiers.bounded,
 }
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
+NDJSON = ("application/x-ndjson", "application/jsonl")
 INTEGER_MAX = 10**18 - 1
 
 # `/openapi.json` shows these three, so they are written as every regular expression understands them.
@@ -67,16 +70,25 @@ def body(request: Request, kind: type[B], *, optional: bool = False) -> B:
     Raises a `WireRefusal` or an `InputError` that names the member at fault.
     """
     document = {} if optional and not request.body else request.json_object()
+    shape: B = read_as(_with_integers(document, kind.data), kind)
+    return shape
+
+
+def read_as(document: dict[str, Any], kind: Any) -> Any:
+    """A document as a `kind`, which is a struct or several. Raises an `InputError` that names the member at fault."""
     try:
-        return msgspec.convert(_with_integers(document), kind)
+        return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
 
 
-def _with_integers(value: Any) -> Any:
-    """`value` with `60.0` read as 60: JSON has one kind of number, and JSON Schema calls both an integer."""
+def _with_integers(value: Any, data: frozenset[str] = frozenset()) -> Any:
+    """`value` with `60.0` read as 60: JSON has one kind of number, and JSON Schema calls both an integer.
+
+    The members `data` are left as they are.
+    """
     if isinstance(value, dict):
-        return {name: _with_integers(member) for name, member in value.items()}
+        return {name: member if name in data else _with_integers(member) for name, member in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -158,6 +170,31 @@ def _normal(normalise: Callable[[str], str], value: str, name: str) -> str:
         raise ParameterInvalid(name=name, reason=str(error)) from None
 
 
+class PageOfIds(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of records that are in the order of their ids: from after which, in which direction, how many."""
+
+    after: str | None = None
+    descending: bool = False
+    limit: int = PAGE_SIZE_MAX
+
+
+def event_query(request: Request) -> PageOfIds:
+    """What a list of events asks for. Their ids sort as the times do at which they came."""
+    given = request.query(("order_by", "limit", "cursor"))
+    order_by = given.get("order_by", "-created_at")
+    if order_by not in ("created_at", "-created_at"):
+        raise ParameterInvalid(name="order_by", reason="created_at or -created_at is needed")
+    if not 0 < len(given.get("cursor", "x")) <= identifiers.LENGTH_MAX:
+        raise ParameterInvalid(name="cursor", reason="it is not one that a page gave")
+    limit = positive(given.get("limit", str(PAGE_SIZE)), "limit", most=PAGE_SIZE_MAX)
+    return PageOfIds(after=given.get("cursor"), descending=order_by == "-created_at", limit=limit)
+
+
+def next_id(page: Sequence[Event], limit: int) -> str | None:
+    """The `next_cursor` of a page of records in the order of their ids."""
+    return page[-1].id if len(page) == limit else None
+
+
 def history_page(changes: Sequence[Change], next_cursor: str | None) -> Reply:
     """One page of changes. `next_cursor` is null on the last one."""
     return json_reply(200, ChangePage(data=tuple(changes), next_cursor=next_cursor))
@@ -178,8 +215,35 @@ def session(sign_in: SignIn, now: int) -> Session:
     )
 
 
+def segment(record: Segment) -> shapes.Segment:
+    """A segment as it is shown."""
+    return shapes.Segment(
+        id=record.id,
+        name=record.name,
+        description=record.description,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        version=record.version,
+    )
+
+
+def attribute(record: AttributeDefinition) -> shapes.Attribute:
+    """An attribute as it is shown."""
+    return shapes.Attribute(
+        id=record.id,
+        name=record.name,
+        type=record.type,
+        choices=record.choices,
+        title=record.title,
+        description=record.description,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        version=record.version,
+    )
+
+
 def etag(version: int) -> tuple[bytes, bytes]:
-    """A user's entity tag is its version."""
+    """The entity tag of a user, a segment or an attribute is its version."""
     return b"etag", b'"%d"' % version
 
 
@@ -197,26 +261,37 @@ def if_match(request: Request) -> IfMatch:
 
 
 def once(request: Request) -> Once | None:
-    """What makes the request idempotent, if it has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+    """What makes the request idempotent, if it has an `Idempotency-Key`.
 
     A key counts for one credential, method and path; the request is the same if everything else that matters is.
     """
+    key = idempotency_key(request)
+    if key is None:
+        return None
+    asked = (
+        request.query_string,
+        (request.header(b"content-type") or "").encode(),
+        (request.header(b"if-match") or "").encode(),
+        request.body,
+    )
+    return once_of(request, key, b"\n".join(asked))
+
+
+def once_of(request: Request, key: str, asked: bytes) -> Once:
+    """What makes `asked` idempotent under `key` for who asks, by this method and path."""
+    assert request.caller is not None
+    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
+    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), if there is one."""
     key = request.header(b"idempotency-key")
     if key is None:
         return None
     if not (0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
         raise HeaderInvalid(name="Idempotency-Key", reason="1 to 255 printable ASCII characters are needed")
-    assert request.caller is not None
-    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
-    asked = b"\n".join(
-        (
-            request.query_string,
-            (request.header(b"content-type") or "").encode(),
-            (request.header(b"if-match") or "").encode(),
-            request.body,
-        )
-    )
-    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
+    return key
 
 
 def unconditional(request: Request) -> None:

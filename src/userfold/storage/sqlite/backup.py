@@ -2,8 +2,6 @@
 
 It is read page by page inside one read transaction, so whatever is committed meanwhile is not in it and does not make
 the copy begin anew; nobody waits for it. The price: the write-ahead log cannot be cut off until the last page is read.
-VACUUM INTO has the same price, takes longer, and may give rows without an INTEGER PRIMARY KEY another rowid, by which
-the search index would find the wrong users.
 """
 
 from __future__ import annotations
@@ -22,9 +20,9 @@ PAGES_AT_ONCE = 2_000  # 8 MiB: often enough for a progress bar and Ctrl-C
 COUNTED = {"project": "projects", "user": "users", "change": "changes"}
 
 
-def copy(source: apsw.Connection, path: Path, progress: Progress) -> None:
-    """Copy `source` into the new file `path`."""
-    target = apsw.Connection(str(path))
+def copy(source: apsw.Connection, path: Path, progress: Progress, *, vfs: str) -> None:
+    """Copy `source` into the new file `path`, through `vfs`: in pages of the log there may be what was deleted."""
+    target = apsw.Connection(str(path), vfs=vfs)
     try:
         # A copy that a crash interrupts is thrown away, so it needs no journal.
         target.pragma("journal_mode", "OFF")

@@ -168,7 +168,7 @@ class SQLiteStore:
     def backup(self, path: Path, progress: Progress) -> Mapping[str, int]:
         with self._looking() as db:
             schema_of(db)
-            backup.copy(db, path, progress)
+            backup.copy(db, path, progress, vfs=self._scrubbing.name)
             return backup.check(path, progress)
 
     @contextlib.contextmanager
@@ -191,6 +191,8 @@ class SQLiteStore:
         db.pragma("wal_autocheckpoint", 0)
         if not writing:
             db.pragma("query_only", True)
+        # Whoever is closed last copies the log into the file, and only the scrubbing connection may do that.
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(vfs is None))
         return db
 
     def _open_reader(self, *, wait_ms: int) -> apsw.Connection:
@@ -206,7 +208,8 @@ class SQLiteStore:
         self._writer.set_busy_timeout(LOCK_WAIT_MS)
         try:
             applied = migrate(self._writer)
-            self._checkpointer = Checkpointer(self._connect(writing=True, vfs=self._scrubbing.name))
+            if self._checkpointer is None:
+                self._checkpointer = Checkpointer(self._connect(writing=True, vfs=self._scrubbing.name))
         except apsw.Error as error:
             raise _translated(error) from error
         finally:

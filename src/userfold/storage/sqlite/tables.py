@@ -71,11 +71,14 @@ TABLES: dict[str, Table] = {
     "idempotency": _child_table("answers", "idempotency", "expires_at"),
     "sign_in": _child_table("sign_ins", "sign_in", "expires_at"),
     "session": _child_table("sessions", "session"),
+    "event": _child_table("events", "event"),
     "secrets": _document_table("secrets", "secrets"),
     "tombstone": _document_table("tombstones", "tombstone"),
     "erasure": _document_table("erasures", "erasure"),
     "project": _document_table("projects", "project"),
     "api_key": _document_table("api_keys", "api_key"),
+    "segment": _document_table("segments", "segment"),
+    "attribute": _document_table("attributes", "attribute"),
 }
 # Collections other than a user's chain of changes.
 SELECT_MEMBERS: dict[str, str] = {
@@ -90,6 +93,8 @@ LISTS: dict[str, str] = {
     "project": "SELECT document FROM projects ORDER BY id",
     "api_key": "SELECT document FROM api_keys ORDER BY id",
     "erasure": "SELECT document FROM erasures ORDER BY id",
+    "segment": "SELECT document FROM segments ORDER BY id",
+    "attribute": "SELECT document FROM attributes ORDER BY id",
 }
 EXPIRED: dict[str, str] = {
     "idempotency": "SELECT project_id, id FROM answers WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
@@ -102,7 +107,7 @@ OF_USER: dict[str, tuple[str, str]] = {
         f"SELECT document FROM {name} WHERE project_id = ?1 AND user_id = ?2 AND id > ?3 ORDER BY id LIMIT ?4",  # noqa: S608
         f"SELECT document FROM {name} WHERE project_id = ?1 AND user_id = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",  # noqa: S608
     )
-    for kind, name in (("session", "sessions"),)
+    for kind, name in (("session", "sessions"), ("event", "events"), ("sign_in", "sign_ins"))
 }
 
 SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
