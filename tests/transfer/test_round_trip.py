@@ -252,3 +252,19 @@ async def export(store: Any) -> bytes:
 def sessions() -> Fold[None]:
     inserts = {Key("session", PROJECT, id_): Session(id=id_, created_at=1) for id_ in SESSION_IDS}
     yield Write(batch_id="bat_1", removals={}, updates={}, inserts=inserts)
+
+
+def test_segments_are_there_too_with_their_ids_and_names(here: InProcess, there: InProcess) -> None:
+    segment = here.ask("POST", "/v1/segments", {"name": "Beta"}).json()["id"]
+    users = [here.user(name=name)["id"] for name in ("Ada", "Eve")]
+    for user_id in users:
+        assert here.ask("PUT", f"/v1/users/{user_id}/segments/{segment}").status_code == 200
+    first = exported(here)
+    assert [line["system"]["segments"] for line in lines_of(first)] == [{segment: "Beta"}] * 2
+    import_into(there, first)
+    assert exported(there) == first
+    found = there.ask("GET", f"/v1/segments/{segment}").json()
+    assert (found["id"], found["name"]) == (segment, "Beta")
+    there.app.service.directory.forget()
+    left = there.ask("DELETE", f"/v1/users/{users[0]}/segments/{segment}")
+    assert (left.status_code, there.read(users[0])["segments"]) == (200, [])
