@@ -19,7 +19,7 @@ from userfold.app import clock_ms
 from userfold.core.commands import Command, CreateUser, Edit, UpdateUser
 from userfold.core.export_line import read_line
 from userfold.core.jsontext import decode
-from userfold.core.records import Project
+from userfold.core.records import EffectiveSettings, Project
 from userfold.engine import Engine
 from userfold.first_start import OPERATOR, first_keys, make_project
 from userfold.settings import read_settings
@@ -80,7 +80,7 @@ async def _make(data: Path, users: int) -> None:
     for start in range(0, users, BATCH):
         numbers = range(start, min(start + BATCH, users))
         for make in (_creation, _update):
-            runs = [engine.run(make(project, number), project.settings) for number in numbers]
+            runs = [engine.run(make(project, number), EffectiveSettings()) for number in numbers]
             await asyncio.gather(*runs)
     await engine.close()
     await store.close()

@@ -7,7 +7,7 @@ is a writer beside everybody else, whose transactions are short.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -18,7 +18,7 @@ from userfold.core.errors import DomainError, IdentifierTaken, InputError
 from userfold.core.export_line import NewUser, read_line, write_head, write_tail
 from userfold.core.jsontext import decode, encode
 from userfold.core.queries import UserQuery, position
-from userfold.core.records import Change, Identifier, Key, Project, Record, Secrets, User
+from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Record, Secrets, Segment, User
 from userfold.core.trust import Author
 from userfold.engine import Busy, Engine
 from userfold.storage.port import Store, StoreError, StoreUnavailable
@@ -71,25 +71,32 @@ async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> 
     Each line is a user as of one moment; an export while others write is not as of one moment as a whole. Whoever
     is deleted meanwhile may be missing. Raises a `StoreError`.
     """
+    segments = {
+        record.id: record.name
+        for record in await store.list("segment")
+        if isinstance(record, Segment) and record.project_id == project_id and record.deleted_at is None
+    }
     after = None
     while True:
         page = await store.users(UserQuery(project_id=project_id, after=after, limit=PAGE_SIZE))
         for user in page:
-            async for piece in _line(store, project_id, user, with_secrets):
+            async for piece in _line(store, project_id, user, segments, with_secrets):
                 yield piece
         if len(page) < PAGE_SIZE:
             return
         after = position(page[-1], "created_at")
 
 
-async def _line(store: Store, project_id: str, listed: User, with_secrets: bool) -> AsyncIterator[bytes]:
+async def _line(
+    store: Store, project_id: str, listed: User, segments: Mapping[str, str], with_secrets: bool
+) -> AsyncIterator[bytes]:
     found = await _as_of_one_moment(store, project_id, listed)
     if found is None:
         return
     user, records = found
     claims = [record for record in records if isinstance(record, Identifier)]
     secrets = next((record for record in records if isinstance(record, Secrets)), None) if with_secrets else None
-    head, tail = write_head(user, claims), write_tail(secrets)
+    head, tail = write_head(user, claims, segments), write_tail(secrets)
     changes = [record for record in records if isinstance(record, Change)]
     if changes:
         yield head + b",".join(map(encode, changes)) + tail
@@ -142,7 +149,8 @@ async def _pages_of_history(store: Store, project_id: str, user: User) -> AsyncI
 
 async def import_lines(
     engine: Engine,
-    project: Project,
+    project_id: str,
+    settings: EffectiveSettings,
     lines: Iterable[bytes],
     *,
     on_taken: OnTaken = "refuse",
@@ -154,23 +162,28 @@ async def import_lines(
     """
     report = Report()
     for window in _windows(lines):
-        report = await _import_window(engine, project, window, on_taken, report)
+        report = await _import_window(engine, project_id, settings, window, on_taken, report)
         noted(report)
     return report
 
 
 async def _import_window(
-    engine: Engine, project: Project, window: list[tuple[int, bytes]], on_taken: OnTaken, report: Report
+    engine: Engine,
+    project_id: str,
+    settings: EffectiveSettings,
+    window: list[tuple[int, bytes]],
+    on_taken: OnTaken,
+    report: Report,
 ) -> Report:
     commands: list[tuple[int, Command]] = []
     stopped: tuple[int, DomainError | StoreError | Busy] | None = None
     for number, text in window:
         try:
-            commands.append((number, _command(project.id, text, on_taken)))
+            commands.append((number, _command(project_id, text, on_taken)))
         except DomainError as refusal:
             stopped = number, refusal
             break
-    runs = [engine.run(command, project.settings) for _, command in commands]
+    runs = [engine.run(command, settings) for _, command in commands]
     outcomes = await asyncio.gather(*runs, return_exceptions=True)
     created = replaced = skipped = 0
     for (number, command), outcome in zip(commands, outcomes, strict=True):

@@ -190,6 +190,8 @@ BAD: list[tuple[Callable[[Line], None], str, str]] = [
     # What else is kept.
     (put("system", value=None), "field_invalid", "/system"),
     (put("system", "keys", value={}), "field_unknown", "/system/keys"),
+    (put("system", "segments", value=[]), "field_invalid", "/system/segments"),
+    (put("system", "segments", value={"seg_1": "Beta"}), "field_unknown", "/system/segments/seg_1"),
     (put("system", "identifiers", value=[]), "field_invalid", "/system/identifiers"),
     (put("system", "identifiers", "email|b/c", value="backend"), "field_unknown", "/system/identifiers/email|b~1c"),
     (put("system", "identifiers", "external_id|b", value="root"), "field_invalid", "/system/identifiers/external_id|b"),

@@ -28,8 +28,8 @@ from tests.core.driver import (
     upsert,
 )
 from userfold.core.commands import Once
-from userfold.core.errors import ChangeIdTaken, FieldInvalid, IdentifierTaken
-from userfold.core.records import Identifier, Key, Secrets
+from userfold.core.errors import ChangeIdTaken, FieldInvalid, IdentifierTaken, LimitReached
+from userfold.core.records import EffectiveSettings, Identifier, Key, Secrets, Segment
 
 BCRYPT = "$2b$10$" + "a" * 53
 EMAIL = {
@@ -234,3 +234,19 @@ def test_a_tombstone_does_not_keep_an_import_out() -> None:
 def test_a_line_whose_fields_break_a_rule_never_becomes_a_command() -> None:
     with pytest.raises(FieldInvalid):
         imported(full(usercom_id=0))
+
+
+def test_segments_that_are_missing_are_made_and_others_keep_their_name() -> None:
+    records: Database = {}
+    given = full(segments=["seg_1", "seg_2"])
+    given["system"]["segments"] = {"seg_1": "Beta", "seg_2": "Gamma"}
+    there = Segment(id="seg_2", project_id=PROJECT, name="Other", created_at=1, updated_at=1)
+    records[Key("segment", PROJECT, "seg_2")] = there
+    run(imported(given), records, now=NOW + 5)
+    assert records[Key("segment", PROJECT, "seg_2")] == there
+    assert records[Key("segment", PROJECT, "seg_1")] == Segment(
+        id="seg_1", project_id=PROJECT, name="Beta", created_at=NOW + 5, updated_at=NOW + 5
+    )
+    full_project = EffectiveSettings(segments=frozenset(map(str, range(1_000))))
+    given["system"]["segments"] = {"seg_1": "Beta"}
+    assert isinstance(refusal(imported(given), {}, settings=full_project), LimitReached)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Constructor
 from tests.server import InProcess, in_process
-from userfold.core.records import Key, Project
+from userfold.core.records import EffectiveSettings
 from userfold.storage.port import Store
 from userfold.transfer import OnTaken, Report, export_lines, import_lines
 
@@ -40,10 +40,8 @@ def import_into(api: InProcess, text: bytes, on_taken: OnTaken = "refuse", *, pr
     lines = text.splitlines(keepends=True)
 
     async def work() -> Report:
-        at = Key("project", project_id or api.keys.project_id, project_id or api.keys.project_id)
-        project = (await api.store.get([at]))[at]
-        assert isinstance(project, Project)
-        return await import_lines(api.app.service.engine, project, lines, on_taken=on_taken)
+        into = project_id or api.keys.project_id
+        return await import_lines(api.app.service.engine, into, EffectiveSettings(), lines, on_taken=on_taken)
 
     return api.runner.run(work())
 

@@ -11,7 +11,7 @@ from tests.server import InProcess
 from tests.transfer.moving import PASSWORD, clerk_user, exported, import_into, lines_of, verifies
 from userfold import transfer
 from userfold.core.errors import DomainError
-from userfold.core.records import Project
+from userfold.core.records import EffectiveSettings
 from userfold.storage.port import StoreFull
 from userfold.transfer import ImportStopped, LineTooLong, Report
 
@@ -212,10 +212,9 @@ def test_somebody_is_told_how_far_it_got(here: InProcess, there: InProcess) -> N
     heard: list[Report] = []
 
     async def work() -> None:
-        (project,) = await there.store.list("project")
-        assert isinstance(project, Project)
+        into = there.keys.project_id
         lines = text_of(*users).splitlines(keepends=True)
-        await transfer.import_lines(there.app.service.engine, project, lines, noted=heard.append)
+        await transfer.import_lines(there.app.service.engine, into, EffectiveSettings(), lines, noted=heard.append)
 
     there.runner.run(work())
     assert [report.created for report in heard] == [transfer.WINDOW_LINES_MAX, transfer.WINDOW_LINES_MAX * 2]

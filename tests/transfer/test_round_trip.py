@@ -25,7 +25,7 @@ from userfold import transfer
 from userfold.app import clock_ms
 from userfold.core.commands import Command, DeleteUser, Edit, UpdateUser
 from userfold.core.errors import DomainError
-from userfold.core.records import EffectiveSettings, Key, Project, Session
+from userfold.core.records import EffectiveSettings, Key, Session
 from userfold.engine import Engine
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, Records, Write
@@ -211,8 +211,6 @@ def deletion(api: InProcess, user_id: str) -> Command:
 
 # Whatever users come to be.
 
-TARGET = Project(id=PROJECT, name="test", product_id="prd_1", created_at=1)
-
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(commands(), min_size=1, max_size=15))
@@ -230,7 +228,9 @@ def test_any_users_survive_the_way_and_come_back_the_same(
             outcomes = [await outcome(engine, command) for command in drawn]
             assert len(outcomes) == len(drawn)
             text = await export(source)
-            await import_lines(Engine(target, clock_ms=clock_ms), TARGET, text.splitlines(keepends=True))
+            await import_lines(
+                Engine(target, clock_ms=clock_ms), PROJECT, EffectiveSettings(), text.splitlines(keepends=True)
+            )
             assert await export(target) == text
         finally:
             await target.close()
@@ -252,3 +252,19 @@ async def export(store: Any) -> bytes:
 def sessions() -> Fold[None]:
     inserts = {Key("session", PROJECT, id_): Session(id=id_, created_at=1) for id_ in SESSION_IDS}
     yield Write(batch_id="bat_1", removals={}, updates={}, inserts=inserts)
+
+
+def test_segments_are_there_too_with_their_ids_and_names(here: InProcess, there: InProcess) -> None:
+    segment = here.ask("POST", "/v1/segments", {"name": "Beta"}).json()["id"]
+    users = [here.user(name=name)["id"] for name in ("Ada", "Eve")]
+    for user_id in users:
+        assert here.ask("PUT", f"/v1/users/{user_id}/segments/{segment}").status_code == 200
+    first = exported(here)
+    assert [line["system"]["segments"] for line in lines_of(first)] == [{segment: "Beta"}] * 2
+    import_into(there, first)
+    assert exported(there) == first
+    found = there.ask("GET", f"/v1/segments/{segment}").json()
+    assert (found["id"], found["name"]) == (segment, "Beta")
+    there.app.service.directory.forget()
+    left = there.ask("DELETE", f"/v1/users/{users[0]}/segments/{segment}")
+    assert (left.status_code, there.read(users[0])["segments"]) == (200, [])

@@ -50,9 +50,13 @@ class Beside:
 
     async def run(self, command: Command) -> Applied:
         """What the command came to, durably. Raises a `DomainError` or a `StoreError`."""
+        return await self.engine.run(command, await self.settings(command.project_id))
+
+    async def settings(self, project_id: str) -> EffectiveSettings:
+        """The settings of a project as commands see them."""
         defined = [await self.store.list(kind) for kind in ("segment", "attribute")]
         known = effective_settings(await self.projects(), *defined)
-        return await self.engine.run(command, known.get(command.project_id, EffectiveSettings()))
+        return known.get(project_id, EffectiveSettings())
 
 
 def beside_the_server(settings: Settings, work: Callable[[Beside], Awaitable[T]]) -> T:

@@ -95,14 +95,14 @@ def import_users(
 
     async def work(beside: Beside) -> tuple[Report, ImportStopped | None]:
         owner = await beside.project(project)
-        await (
-            beside.store.migrate()
-        )  # nothing is to be migrated; but so much is written that the log must be kept short
+        known = await beside.settings(owner.id)
+        # Nothing is to be migrated, but from here on the log is kept short: so much is written.
+        await beside.store.migrate()
         with _source(file) as source, _bar("importing", of=_length(source)) as shown:
             try:
                 lines = iter(lambda: source.readline(LINE_BYTES_MAX + 1), b"")
                 report = await import_lines(
-                    beside.engine, owner, lines, on_taken=on_taken, noted=lambda report: shown(report.bytes)
+                    beside.engine, owner.id, known, lines, on_taken=on_taken, noted=lambda report: shown(report.bytes)
                 )
             except ImportStopped as stopped:
                 return stopped.report, stopped

@@ -72,6 +72,7 @@ class UserLine(msgspec.Struct, frozen=True, kw_only=True):
     user: User
     names: dict[str, str]  # {identifier: the path where it stands}, as `claims.names_of` tells them
     set_by: dict[str, str]  # {identifier: trust level of who claimed it}
+    segments: dict[str, str] = {}  # {id: name}, of those that the user is in: made where they are missing
     changes: tuple[Change, ...]  # the whole history
     secrets: Secrets | None = None
 

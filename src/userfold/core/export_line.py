@@ -10,7 +10,8 @@ with `/system`, `/changes` or `/secrets`, which no field is called.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -37,8 +38,10 @@ from userfold.core.records import (
 from userfold.core.trust import OWNABLE, Level
 
 TIME_MS_MAX = (1 << 53) - 1
+NO_SEGMENTS: Mapping[str, str] = MappingProxyType({})
 
 _PARTS = frozenset({"user", "system", "changes", "secrets"})
+_SYSTEM = frozenset({"identifiers", "segments"})
 _SECRETS = frozenset(Secrets.__struct_fields__) - {"id"}
 _LEVELS = frozenset(get_args(Level))
 _CHANGE = frozenset(Change.__struct_fields__)
@@ -61,9 +64,14 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True):
     password_digest: PasswordDigest
 
 
-def write_head(user: User, claims: Iterable[Identifier]) -> bytes:
-    """The beginning of a line. Encoded changes follow, with commas between them, and then `write_tail`."""
+def write_head(user: User, claims: Iterable[Identifier], segments: Mapping[str, str] = NO_SEGMENTS) -> bytes:
+    """The beginning of a line. Encoded changes follow, with commas between them, and then `write_tail`.
+
+    `segments`: {id: name} of all that the project has.
+    """
     system = {"identifiers": {claim.identifier: claim.set_by for claim in claims}}
+    named = {id_: segments[id_] for id_ in user.segments if id_ in segments}
+    system |= {"segments": named} if named else {}
     return b'{"user":' + encode(user) + b',"system":' + encode(system) + b',"changes":['
 
 
@@ -89,8 +97,16 @@ def read_line(value: Any) -> UserLine | NewUser:
     _check_history(user, document, changes)
     secrets = _secrets(line["secrets"], user) if line.get("secrets") is not None else None
     names = names_of(user)
-    set_by = _set_by(line.get("system", {}), names)
-    return UserLine(user=user, names=names, set_by=set_by, changes=changes, secrets=secrets)
+    system = _object(line.get("system", {}), "/system")
+    _refuse_unknown(system, _SYSTEM, "/system")
+    return UserLine(
+        user=user,
+        names=names,
+        set_by=_set_by(system, names),
+        segments=_segments(system, user),
+        changes=changes,
+        secrets=secrets,
+    )
 
 
 def _new_user(document: dict[str, Any], secrets: Any) -> NewUser:
@@ -222,9 +238,14 @@ def _same(user: User, document: dict[str, Any], folded: dict[str, Any]) -> bool:
 # The rest.
 
 
-def _set_by(given: Any, names: dict[str, str]) -> dict[str, str]:
-    _refuse_unknown(_object(given, "/system"), frozenset({"identifiers"}), "/system")
-    levels = _object(given.get("identifiers", {}), "/system/identifiers")
+def _segments(system: dict[str, Any], user: User) -> dict[str, str]:
+    names = _object(system.get("segments", {}), "/system/segments")
+    _refuse_unknown(names, frozenset(user.segments), "/system/segments")
+    return {id_: normal(identifiers.label, name, f"/system/segments/{escape(id_)}") for id_, name in names.items()}
+
+
+def _set_by(system: dict[str, Any], names: dict[str, str]) -> dict[str, str]:
+    levels = _object(system.get("identifiers", {}), "/system/identifiers")
     _refuse_unknown(levels, names.keys(), "/system/identifiers")
     for name, level in levels.items():
         if not isinstance(level, str) or level not in _LEVELS:

@@ -7,10 +7,11 @@ import msgspec
 from userfold.core.applied import Applied
 from userfold.core.claims import identifier_key, keys_of_external_id, user_to_replace
 from userfold.core.commands import ImportUser, UserLine
-from userfold.core.errors import ChangeIdTaken, IdentifierTaken
+from userfold.core.errors import ChangeIdTaken, IdentifierTaken, LimitReached
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, Writes, read_all
-from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Operation
+from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Operation, Segment
+from userfold.core.segment_rules import SEGMENTS_MAX
 from userfold.core.user_rules import removal
 
 _EXTERNAL = "external_id|"
@@ -21,7 +22,7 @@ def import_user(command: ImportUser, records: Records, mint: Mint, settings: Eff
     old = user_to_replace(project_id, user.id, records)
     if old is not None and not command.replace:
         raise IdentifierTaken(path="/id")
-    claimed = _claims(project_id, command.line, records)
+    claimed = _claims(project_id, command.line, records) | _missing_segments(command, records, mint, settings)
     _refuse_changes_of_others(project_id, command.line, records)
     writes: Writes = {} if old is None else removal(project_id, old, records)
     writes |= claimed
@@ -41,6 +42,7 @@ def reads_imported(command: ImportUser) -> tuple[Key, ...]:
         *_namesakes(project_id, line),
         *(Key("change", project_id, change.id) for change in line.changes),
         Key("secrets", project_id, line.user.id),
+        *(Key("segment", project_id, id_) for id_ in line.segments),
     )
 
 
@@ -57,6 +59,19 @@ def _claims(project_id: str, line: UserLine, records: Records) -> Writes:
     return {
         key: Identifier(identifier=name, user_id=line.user.id, set_by=line.set_by[name])
         for key, name in zip(keys, line.names, strict=True)
+    }
+
+
+def _missing_segments(command: ImportUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Writes:
+    """The segments that the user is in and the project does not have yet."""
+    project_id, names = command.project_id, command.line.segments
+    keys = [Key("segment", project_id, id_) for id_ in names]
+    missing = [key for key, found in zip(keys, read_all(records, keys), strict=True) if found is None]
+    if missing and len(settings.segments) >= SEGMENTS_MAX:
+        raise LimitReached(what="segments in this project", count_max=SEGMENTS_MAX)
+    return {
+        key: Segment(id=key.id, project_id=project_id, name=names[key.id], created_at=mint.now, updated_at=mint.now)
+        for key in missing
     }
 
 
