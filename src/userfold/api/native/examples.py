@@ -5,11 +5,14 @@ from __future__ import annotations
 import string
 from typing import Any
 
+from msgspec import to_builtins
+
 from userfold.api import bodies
 from userfold.api import wire as http
 from userfold.api.native import batch_handlers, errors, shapes
 from userfold.core import errors as core
 from userfold.core import jsontext
+from userfold.core.records import ProjectSettings
 
 REQUEST_ID = "req_60984afc842d7943507f4ea7"
 USER_ID = "user_01m7zvgwjn3gg1x0fanetqa3a0"
@@ -141,12 +144,7 @@ BODIES: dict[str, Any] = {
         "id": PROJECT_ID,
         "name": "Shop",
         "product_id": "prd_01m7zvgy0bpja2hc2844fcqfh3",
-        "settings": {
-            "tombstone_days": 7,
-            "new_sessions_per_minute": 300,
-            "new_users_per_minute": 120,
-            "writes_per_minute": 3_000,
-        },
+        "settings": to_builtins(ProjectSettings(tombstone_days=7)),
         "created_at": AT,
         "version": 2,
     },

@@ -96,7 +96,7 @@ IF_MATCH = Parameter(
     "header",
     "Do it only if it is at one of these versions: `ETag`s, or `*` (RFC 9110, 13.1.1).",
     {"anyOf": [{"const": "*"}, {"type": "string", "pattern": wire.ENTITY_TAGS_PATTERN}]},
-    example='"3"',
+    example='"1"',
 )
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
@@ -727,7 +727,7 @@ def _operation(route: http.Route, row: Row) -> dict[str, Any]:
         {"$ref": "#/components/parameters/X-Request-Id"},
     ]
     if row.body is not None:
-        content = {media_type: _media(ref(name), name) for media_type, name in row.body.content.items()}
+        content = {media_type: _content(media_type, name) for media_type, name in row.body.content.items()}
         operation["requestBody"] = {"required": row.body.required, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in row.answers}
     operation["responses"] = answers | _problems(refusals_of(route, row))
@@ -743,6 +743,11 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "schema": parameter.schema,
     }
     return said if parameter.example is None else {**said, "example": parameter.example}
+
+
+def _content(media_type: str, name: str) -> dict[str, Any]:
+    # Of NDJSON the schema is that of a line; an example of one would be taken for that of a body.
+    return {"schema": ref(name)} if media_type in wire.NDJSON else _media(ref(name), name)
 
 
 def _media(schema: Schema, name: str) -> dict[str, Any]:

@@ -11,17 +11,27 @@ import functools
 import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import phonenumbers
 
 from userfold.api.native.shapes import BATCH_ITEMS_MAX
+from userfold.core.attributes import WITH_CHOICES
 from userfold.core.fields import ADDRESSES_MAX
 from userfold.core.identifiers import LENGTH_MAX
 from userfold.core.operations import JSON_PATCH, OPERATIONS_MAX, POINTER_PARTS_MAX
 from userfold.core.operations import OPERATIONS as ALL_OPERATIONS
-from userfold.core.records import BAG_BYTES_MAX, BAG_LEVELS_MAX, FIELDS, EmailAddress, Field, PhoneNumber, User
+from userfold.core.records import (
+    BAG_BYTES_MAX,
+    BAG_LEVELS_MAX,
+    FIELDS,
+    AttributeType,
+    EmailAddress,
+    Field,
+    PhoneNumber,
+    User,
+)
 
 Schema = dict[str, Any]
 
@@ -52,7 +62,10 @@ def of_structs(kinds: Iterable[type[Any]]) -> dict[str, Schema]:
     """{name: schema} of these structs and all that they hold."""
     _, found = msgspec.json.schema_components(kinds, ref_template=REF)
     kinds_by_name = _structs(kinds)
-    return {name: _polished(schema, kinds_by_name[name]) for name, schema in found.items()}
+    polished = {name: _polished(schema, kinds_by_name[name]) for name, schema in found.items()}
+    if "AttributeInput" in polished:
+        polished["AttributeInput"] = _attribute_input(polished["AttributeInput"])
+    return polished
 
 
 def _structs(kinds: Iterable[type[Any]]) -> dict[str, type[Any]]:
@@ -93,6 +106,20 @@ def _polished(schema: Schema, kind: type[Any]) -> Schema:
     }
     required = schema["required"] if given else [field.encode_name for field in always]
     return polished | ({"required": required} if required else {})
+
+
+def _attribute_input(schema: Schema) -> Schema:
+    """Those types that have choices need some; the others take none."""
+    others = [name for name in get_args(AttributeType) if name not in WITH_CHOICES]
+    return schema | {
+        "anyOf": [
+            {
+                "properties": {"type": {"enum": sorted(WITH_CHOICES)}, "choices": {"type": "array", "minItems": 1}},
+                "required": ["choices"],
+            },
+            {"properties": {"type": {"enum": others}, "choices": {"type": "array", "maxItems": 0}}},
+        ]
+    }
 
 
 def _may_be_absent(field: msgspec.structs.FieldInfo, kind: type[Any]) -> bool:

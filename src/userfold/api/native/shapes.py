@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from userfold.api.native.errors import Problem
 from userfold.core import records
+from userfold.core.attributes import CHOICES_MAX
 from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import DESCRIPTION_LENGTH_MAX
 from userfold.core.records import AttributeType, Change, Event, Operation, ProjectSettings, User
@@ -250,12 +251,16 @@ class SegmentPage(Shape, frozen=True, kw_only=True):
 # Attributes.
 
 
+# The core checks this too (`core.attribute_rules`).
+Choices = Annotated[tuple[Name, ...], Meta(extra_json_schema={"uniqueItems": True, "maxItems": CHOICES_MAX})]
+
+
 class AttributeInput(Body, frozen=True, kw_only=True):
     """What a key of traits is to hold."""
 
     name: Name
     type: AttributeType
-    choices: tuple[Name, ...] = ()
+    choices: Choices = ()
     title: Name | None = None
     description: Description | None = None
 
@@ -263,7 +268,7 @@ class AttributeInput(Body, frozen=True, kw_only=True):
 class AttributePatch(Body, frozen=True, kw_only=True):
     """What to change of an attribute; what is not given stays."""
 
-    choices: tuple[Name, ...] | UnsetType = UNSET
+    choices: Choices | UnsetType = UNSET
     title: Name | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
 
