@@ -258,6 +258,13 @@ def test_a_record_is_shown_whole_but_for_what_is_kept_back(record: Any, shape: A
     assert set(record.__struct_fields__) - kept_back == set(shape.__struct_fields__)
 
 
+def test_an_integer_may_be_written_with_a_point(api: InProcess) -> None:
+    path = f"/v1/users/{api.user()['id']}/sessions"
+    session = api.ask("POST", path, content=b'{"expires_in_seconds": 60.0}').json()
+    assert session["expires_at"] - session["created_at"] == 60_000
+    assert api.ask("POST", path, content=b'{"expires_in_seconds": 60.5}').status_code == 422
+
+
 # The test of replies sees what is wrong.
 
 
