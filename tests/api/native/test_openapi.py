@@ -42,6 +42,10 @@ NEVER = {
     "user_deleted": "browsers only",
     "session_closed": "browsers only",
     "rate_limited": "callers with a publishable key only",
+    **dict.fromkeys(
+        ("password_too_short", "password_too_long", "password_not_set", "password_wrong"), "Clerk's API only"
+    ),
+    **dict.fromkeys(("history_invalid", "change_id_taken", "line_too_long"), "`userfold import` only"),
     "not_built": "what is not built is not in the document",
     "schema_too_new": "then the server does not start",
 }
@@ -256,6 +260,13 @@ def test_a_username_that_the_schema_refuses_is_none(text: str) -> None:
 )
 def test_a_record_is_shown_whole_but_for_what_is_kept_back(record: Any, shape: Any, kept_back: set[str]) -> None:
     assert set(record.__struct_fields__) - kept_back == set(shape.__struct_fields__)
+
+
+def test_an_integer_may_be_written_with_a_point(api: InProcess) -> None:
+    path = f"/v1/users/{api.user()['id']}/sessions"
+    session = api.ask("POST", path, content=b'{"expires_in_seconds": 60.0}').json()
+    assert session["expires_at"] - session["created_at"] == 60_000
+    assert api.ask("POST", path, content=b'{"expires_in_seconds": 60.5}').status_code == 422
 
 
 # The test of replies sees what is wrong.
