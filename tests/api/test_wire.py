@@ -263,7 +263,7 @@ def test_head_of_a_refusal_has_no_body_either(api: InProcess) -> None:
 # The order of the checks. The first request is wrong in everything; after each answer, what it complained of is mended.
 
 BUILT = {"native": ("PATCH", "/v1/users/nobody"), "clerk": ("PATCH", "/clerk/v1/users/nobody/metadata")}
-PLANNED = {"native": ("GET", "/v1/users/nobody/export"), "clerk": ("GET", "/clerk/v1/sessions")}
+PLANNED = {"native": ("PUT", "/v1/users/nobody/image"), "clerk": ("GET", "/clerk/v1/sessions")}
 ALL_WRONG: dict[str, Any] = {
     "method": "FOO",
     "path": "nope",
