@@ -28,7 +28,7 @@ run: $(VENV)/.runtime ## Start the server: make run ARGS="--port 9000"
 	@exec $(BIN)/userfold serve $(ARGS)
 
 test: $(VENV)/.dev node-packages ## Run every test but the slow fault tests: make test ARGS="tests/core -x"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 faults: $(VENV)/.dev ## Run the slow fault tests
 	$(BIN)/python -m pytest -m faults $(ARGS)

@@ -22,6 +22,13 @@ settings.register_profile("userfold", deadline=None)
 settings.load_profile("userfold")
 
 
+def in_order(value: object) -> str:
+    """How a test's parameter is written in its name: the same in every process, because workers must agree on it."""
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(repr, value)))}}}"
+    return repr(value)
+
+
 @dataclass(frozen=True)
 class Constructor:
     """Makes a store that keeps its data, if anywhere, in a folder. It is ready after `migrate`."""

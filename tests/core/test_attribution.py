@@ -26,7 +26,7 @@ def linked(user_id: str | None, status: Literal["active", "ended"] = "active") -
     return Session(id="ses_1", user_id=user_id, status=status, created_at=0)
 
 
-@pytest.mark.parametrize(("linked_to", "named", "links", "fields"), TABLE, ids=str)
+@pytest.mark.parametrize(("linked_to", "named", "links", "fields"), TABLE, ids=in_order)
 def test_the_attribution_table(linked_to: str | None, named: str, links: bool, fields: frozenset[str]) -> None:
     attribution = attribute(linked(linked_to), named)
     assert (attribution.links, attribution.fields) == (links, fields)

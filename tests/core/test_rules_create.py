@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import in_order
 from tests.core.driver import (
     BACKEND,
     BROWSER,
@@ -111,7 +112,7 @@ CLAIMED: list[tuple[dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("document", "claimed"), CLAIMED, ids=repr)
+@pytest.mark.parametrize(("document", "claimed"), CLAIMED, ids=in_order)
 def test_a_user_claims_its_identifiers_in_their_normal_form(document: dict[str, Any], claimed: set[str]) -> None:
     records = after(create(document, user_id="user_a"))
     assert names_of(records, "user_a") == claimed
@@ -133,7 +134,7 @@ TAKEN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("theirs", "given", "path"), TAKEN, ids=repr)
+@pytest.mark.parametrize(("theirs", "given", "path"), TAKEN, ids=in_order)
 def test_an_identifier_of_another_user_is_taken(theirs: dict[str, Any], given: dict[str, Any], path: str) -> None:
     refused = refusal(create(given), after(create(theirs, user_id="user_a")))
     assert (type(refused), refused.data) == (IdentifierTaken, {"path": path})
@@ -149,7 +150,7 @@ def test_an_identifier_of_another_user_is_taken(theirs: dict[str, Any], given: d
         ({"email_addresses": ["a@b.c"]}, {"contact_email": "a@b.c"}),
         ({"name": "Ada"}, {"name": "Ada"}),
     ],
-    ids=repr,
+    ids=in_order,
 )
 def test_values_that_name_nobody_can_be_shared(theirs: dict[str, Any], given: dict[str, Any]) -> None:
     assert made(after(create(theirs, user_id="user_a")), given).version == 1
@@ -203,7 +204,7 @@ BY_BROWSERS: list[tuple[Author, dict[str, Any], dict[str, Any], list[tuple[str, 
 ]
 
 
-@pytest.mark.parametrize(("by", "document", "kept", "ignored"), BY_BROWSERS, ids=repr)
+@pytest.mark.parametrize(("by", "document", "kept", "ignored"), BY_BROWSERS, ids=in_order)
 def test_a_browser_is_told_what_was_not_written(
     by: Author, document: dict[str, Any], kept: dict[str, Any], ignored: list[tuple[str, str]]
 ) -> None:

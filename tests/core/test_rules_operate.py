@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import in_order
 from tests.core.driver import (
     BACKEND,
     BROWSER,
@@ -248,7 +249,7 @@ JUDGED: list[tuple[Author, dict[str, Any], tuple[Ignored, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("by", "operation", "ignored"), JUDGED, ids=repr)
+@pytest.mark.parametrize(("by", "operation", "ignored"), JUDGED, ids=in_order)
 def test_operations_are_judged_by_their_result(
     by: Author, operation: dict[str, Any], ignored: tuple[Ignored, ...]
 ) -> None:

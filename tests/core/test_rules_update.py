@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import in_order
 from tests.core.driver import (
     BACKEND,
     BROWSER,
@@ -113,7 +114,7 @@ CHANGES: list[tuple[str, dict[str, Any], list[Operation]]] = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "document", "operations"), CHANGES, ids=repr)
+@pytest.mark.parametrize(("mode", "document", "operations"), CHANGES, ids=in_order)
 def test_the_history_says_what_is_different(mode: str, document: dict[str, Any], operations: list[Operation]) -> None:
     records = ada()
     applied = run(update("user_a", document, mode=mode), records)
@@ -156,7 +157,7 @@ NO_CHANGES: list[tuple[Author, dict[str, Any]]] = [
 FULL = {**PROFILE, "external_id": "a", "username": "Ada", "email_addresses": ["a@b.c"], "contact_email": "c@b.c"}
 
 
-@pytest.mark.parametrize(("by", "document"), NO_CHANGES, ids=repr)
+@pytest.mark.parametrize(("by", "document"), NO_CHANGES, ids=in_order)
 def test_an_update_that_changes_nothing_writes_nothing(by: Author, document: dict[str, Any]) -> None:
     records: Database = {}
     run(create(FULL, user_id="user_a"), records, entropy=3 << 80)
@@ -209,7 +210,7 @@ SIGNED_WRITES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("document", "ignored"), SIGNED_WRITES, ids=repr)
+@pytest.mark.parametrize(("document", "ignored"), SIGNED_WRITES, ids=in_order)
 def test_a_token_signs_single_members_of_a_bag(document: dict[str, Any], ignored: list[tuple[str, str]]) -> None:
     records = ada()
     applied = run(update("user_a", document, SIGNED), records)
@@ -269,7 +270,7 @@ MOVES: list[tuple[dict[str, Any], dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("before", "document", "identifiers"), MOVES, ids=repr)
+@pytest.mark.parametrize(("before", "document", "identifiers"), MOVES, ids=in_order)
 def test_identifiers_follow_the_user(before: dict[str, Any], document: dict[str, Any], identifiers: set[str]) -> None:
     records = ada(before)
     run(update("user_a", document), records)
@@ -277,7 +278,7 @@ def test_identifiers_follow_the_user(before: dict[str, Any], document: dict[str,
     assert f"usercom_id|{stored(records, 'user_a').usercom_id}" in names(records)
 
 
-@pytest.mark.parametrize(("before", "document", "identifiers"), MOVES, ids=repr)
+@pytest.mark.parametrize(("before", "document", "identifiers"), MOVES, ids=in_order)
 def test_an_identifier_that_was_given_up_can_be_taken_by_somebody_else(
     before: dict[str, Any], document: dict[str, Any], identifiers: set[str]
 ) -> None:
@@ -307,7 +308,7 @@ def test_another_spelling_of_a_username_is_a_change_but_no_other_claim() -> None
         ({"email_addresses": ["a@b.c", "B@b.c"]}, "/email_addresses/1"),
         ({"name": "Eve", "traits": {"x": 1}, "username": "bob"}, "/username"),
     ],
-    ids=repr,
+    ids=in_order,
 )
 def test_an_update_that_would_take_what_is_anothers_changes_nothing_at_all(document: dict[str, Any], path: str) -> None:
     records = after(
@@ -338,7 +339,7 @@ ALIASES: list[tuple[list[tuple[Author, str | None]], str | None, tuple[str, ...]
 ]
 
 
-@pytest.mark.parametrize(("steps", "external_id", "aliases", "taken"), ALIASES, ids=repr)
+@pytest.mark.parametrize(("steps", "external_id", "aliases", "taken"), ALIASES, ids=in_order)
 def test_what_a_browser_overwrites_stays_an_alias_until_a_backend_frees_it(
     steps: list[tuple[Author, str | None]], external_id: str | None, aliases: tuple[str, ...], taken: set[str]
 ) -> None:
@@ -421,7 +422,7 @@ CONDITIONAL: list[Callable[[IfMatch], Command]] = [
 
 
 @pytest.mark.parametrize("command", CONDITIONAL, ids=["update", "upsert", "upsert by id", "delete"])
-@pytest.mark.parametrize(("if_match", "applied"), MATCHES, ids=repr)
+@pytest.mark.parametrize(("if_match", "applied"), MATCHES, ids=in_order)
 def test_a_version_that_does_not_match_refuses(
     command: Callable[[IfMatch], Command], if_match: IfMatch, applied: bool
 ) -> None:
@@ -433,7 +434,7 @@ def test_a_version_that_does_not_match_refuses(
         assert (refused.code, refused.data) == ("version_mismatch", {"current": 2})
 
 
-@pytest.mark.parametrize("if_match", [(1,), "*"], ids=repr)
+@pytest.mark.parametrize("if_match", [(1,), "*"], ids=in_order)
 @pytest.mark.parametrize("command", CONDITIONAL, ids=["update", "upsert", "upsert by id", "delete"])
 def test_no_version_of_a_user_that_does_not_exist_matches(
     command: Callable[[IfMatch], Command], if_match: IfMatch
@@ -487,7 +488,7 @@ def test_a_bag_that_may_not_be_written_is_not_measured() -> None:
         {"external_id_aliases": ["z"]},
         {"external_id_aliases": None},
     ],
-    ids=repr,
+    ids=in_order,
 )
 def test_what_userfold_keeps_cannot_be_written(document: dict[str, Any]) -> None:
     refused = refusal(update("user_a", document), ada({}))

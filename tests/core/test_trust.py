@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import in_order
 from userfold.core.errors import UserIdProtected
 from userfold.core.records import FIELDS, Operation, User
 from userfold.core.trust import OWNABLE, TABLE, Author, Level, judge, owned_after
@@ -146,7 +147,7 @@ SIGNED: list[tuple[tuple[str, ...], tuple[str, ...], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("signed", "paths", "written"), SIGNED, ids=repr)
+@pytest.mark.parametrize(("signed", "paths", "written"), SIGNED, ids=in_order)
 def test_a_verified_browser_writes_what_its_token_signs(
     signed: tuple[str, ...], paths: tuple[str, ...], written: bool
 ) -> None:
@@ -181,7 +182,7 @@ OWNED: list[tuple[tuple[str, ...], set[str], Level, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("owned", "changed", "level", "after"), OWNED, ids=repr)
+@pytest.mark.parametrize(("owned", "changed", "level", "after"), OWNED, ids=in_order)
 def test_a_field_is_owned_while_a_backend_set_it_last(
     owned: tuple[str, ...], changed: set[str], level: Level, after: tuple[str, ...]
 ) -> None:

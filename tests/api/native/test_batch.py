@@ -604,6 +604,7 @@ def test_twins_of_a_batch_over_real_http_have_one_effect_and_equal_answers(serve
     assert [result["user"]["version"] for result in results_of(replies[0])] == list(range(2, 102))
 
 
+@pytest.mark.faults  # it lasts as long as the server's patience
 def test_a_stop_that_cannot_wait_any_longer_ends_the_batch_and_says_so(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server, duplex(server) as client:
         client.send({"action": "create", "user": {}})
