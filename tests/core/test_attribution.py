@@ -4,6 +4,7 @@ from typing import Literal
 
 import pytest
 
+from tests.conftest import in_order
 from userfold.core.attribution import attribute
 from userfold.core.errors import SessionClosed
 from userfold.core.records import Session, User

@@ -113,7 +113,7 @@ SAME_CHANGE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     (
         [op("replace", "", {"name": "Grace"})],
         {
-            **dict.fromkeys(set(WRITTEN) - {"email_addresses", "phone_numbers"}),
+            **dict.fromkeys(sorted(set(WRITTEN) - {"email_addresses", "phone_numbers"})),
             "email_addresses": [],
             "phone_numbers": [],
             "name": "Grace",
