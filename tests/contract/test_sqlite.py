@@ -51,7 +51,7 @@ from userfold.storage.port import (
     StoreUnavailable,
     Update,
 )
-from userfold.storage.sqlite import migrate, search, wal
+from userfold.storage.sqlite import migrate, search, tables, wal
 from userfold.storage.sqlite import store as sqlite_store
 from userfold.storage.sqlite.store import SQLiteStore
 
@@ -1005,6 +1005,32 @@ def test_looking_up_one_user_among_many_costs_no_more_than_among_few(
     db.set_progress_handler(step, 10)
     runner.run(scenario())
     db.close()
+
+
+def test_an_update_writes_no_index_of_what_it_leaves(store: SQLiteStore) -> None:
+    """SQLite writes an index for each column that a statement sets, even to the same value."""
+    steps = store._writer.execute(f"EXPLAIN {tables.UPDATE_USER}", (None,) * 7)
+    written = {step[3] for step in steps if step[1] == "OpenWrite"}
+    roots = dict(store._writer.execute("SELECT name, rootpage FROM sqlite_schema WHERE tbl_name = 'users'"))
+    assert roots["users"] in written
+    assert roots["users_by_updated_at"] in written
+    assert roots["users_by_created_at"] not in written
+
+
+def test_a_user_who_gives_way_to_an_older_one_is_listed_where_that_one_belongs(
+    store: SQLiteStore, runner: asyncio.Runner
+) -> None:
+    first, middle, last = (User(id=f"u{at}", version=1, created_at=at, updated_at=at) for at in (1, 2, 3))
+    moved = next_version(last, created_at=0)
+
+    async def scenario() -> None:
+        await put(store, first, middle, last, *(change(one.id) for one in (first, middle, last)))
+        await change_user(store, last, moved)
+        assert await store.users(UserQuery(project_id=PROJECT, limit=9)) == [moved, first, middle]
+        after_first = UserQuery(project_id=PROJECT, limit=9, after=(0, moved.id))
+        assert await store.users(after_first) == [first, middle]
+
+    runner.run(scenario())
 
 
 def test_a_user_who_joins_a_segment_is_not_indexed_again(store: SQLiteStore, runner: asyncio.Runner) -> None:

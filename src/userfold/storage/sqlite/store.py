@@ -356,9 +356,11 @@ class SQLiteStore:
     def _update(self, key: Key, before: Record, after: Record) -> None:
         at = (key.project_id, key.id)
         if isinstance(after, User) and isinstance(before, User):
-            columns = (after.version, self._heads.get(at), after.created_at, after.updated_at, to_text(after))
+            columns = (after.version, self._heads.get(at), after.updated_at, to_text(after))
             self._writer.execute(tables.UPDATE_USER, (*at, *columns, before.version))
             self._expect_one_row(key)
+            if after.created_at != before.created_at:
+                self._writer.execute(tables.UPDATE_CREATED_AT, (*at, after.created_at))
             if not same_terms(before, after):
                 search.change(self._writer, key.project_id, before, after)
         else:
