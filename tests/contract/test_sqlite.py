@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -37,7 +38,7 @@ from tests.contract.samples import (
 )
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
 from userfold.core.queries import UserQuery
-from userfold.core.records import EffectiveSettings, User
+from userfold.core.records import EffectiveSettings, EmailAddress, User
 from userfold.core.trust import Author
 from userfold.engine import Engine
 from userfold.storage.port import (
@@ -50,7 +51,7 @@ from userfold.storage.port import (
     StoreUnavailable,
     Update,
 )
-from userfold.storage.sqlite import migrate, wal
+from userfold.storage.sqlite import migrate, search, tables, wal
 from userfold.storage.sqlite import store as sqlite_store
 from userfold.storage.sqlite.store import SQLiteStore
 
@@ -475,6 +476,45 @@ def test_while_commits_are_slow_they_are_done_in_a_thread_and_the_loop_goes_on(
         turned.set()
         assert (await running).startswith("userfold-writer")
         assert await get(store, KEY) == user()
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_user_with_a_long_history_is_erased_in_a_thread_however_fast_commits_are(
+    store: SQLiteStore, runner: asyncio.Runner, how: str
+) -> None:
+    versions = sqlite_store.CHANGES_REMOVED_INLINE_MAX + 1
+
+    def erase(old: User) -> Fold[str]:
+        (yield Read((KEY,)))
+        if how == "deleted":
+            yield writing(removals={KEY: old, changes_key("u1"): None})
+        else:
+            yield writing(change(id_="chg_new"), updates=[Update(old, user())], removals={changes_key("u1"): None})
+        return threading.current_thread().name
+
+    async def scenario() -> None:
+        old = user(version=versions)
+        await put(store, old, *(change(version=version) for version in range(1, versions + 1)))
+        store._commit_ms.extend([0.1] * sqlite_store.COMMITS_WATCHED)
+        assert (await store.run(lambda: erase(old))).startswith("userfold-writer")
+        assert await get(store, KEY) == (None if how == "deleted" else user())
+        assert store._writer.execute("SELECT count(*) FROM changes").get == (how == "replaced")
+
+    runner.run(scenario())
+
+
+def test_a_user_with_a_short_history_is_deleted_on_the_loop(store: SQLiteStore, runner: asyncio.Runner) -> None:
+    def delete() -> Fold[str]:
+        (yield Read((KEY,)))
+        yield writing(removals={KEY: user(), changes_key("u1"): None})
+        return threading.current_thread().name
+
+    async def scenario() -> None:
+        await put(store, user(), change())
+        store._commit_ms.extend([0.1] * sqlite_store.COMMITS_WATCHED)
+        assert await store.run(delete) == threading.current_thread().name
 
     runner.run(scenario())
 
@@ -924,6 +964,90 @@ def test_a_log_that_cannot_be_copied_back_holds_up_no_commit(
         reader.close()
         assert [made.version for made in await all_changes(store, "u1")] == list(range(1, 52))
         await store.close()
+
+    runner.run(scenario())
+
+
+# Finding users.
+
+
+@pytest.mark.parametrize("asked", [{"any_terms": ("email|ada@x.org",)}, {"text": "ada@x.org"}, {"text": "ad"}])
+def test_looking_up_one_user_among_many_costs_no_more_than_among_few(
+    store: SQLiteStore, runner: asyncio.Runner, asked: dict[str, Any]
+) -> None:
+    query = UserQuery(project_id=PROJECT, limit=10, after=(-1, ""), **asked)
+    db = store._connect(writing=False)
+    steps = 0
+
+    def step() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    def cost() -> int:
+        nonlocal steps
+        steps = 0
+        assert len(list(search.documents(db, query))) == 1
+        return steps
+
+    async def add(*ids: str) -> None:
+        made = [User(id=id_, name=f"name {id_}", contact_email=f"{id_}@y.org", version=1) for id_ in ids]
+        await put(store, *made, *(change(id_) for id_ in ids))
+
+    async def scenario() -> None:
+        mail = EmailAddress(id="idn_1", email_address="ada@x.org", created_at=1, updated_at=1)
+        await put(store, User(id="u", name="name", version=1, email_addresses=(mail,)), change("u"))
+        await add(*(f"few{number}" for number in range(10)))
+        among_few = cost()
+        await add(*(f"many{number}" for number in range(2_000)))
+        assert cost() < 2 * among_few + 100
+
+    db.set_progress_handler(step, 10)
+    runner.run(scenario())
+    db.close()
+
+
+def test_an_update_writes_no_index_of_what_it_leaves(store: SQLiteStore) -> None:
+    """SQLite writes an index for each column that a statement sets, even to the same value."""
+    steps = store._writer.execute(f"EXPLAIN {tables.UPDATE_USER}", (None,) * 7)
+    written = {step[3] for step in steps if step[1] == "OpenWrite"}
+    roots = dict(store._writer.execute("SELECT name, rootpage FROM sqlite_schema WHERE tbl_name = 'users'"))
+    assert roots["users"] in written
+    assert roots["users_by_updated_at"] in written
+    assert roots["users_by_created_at"] not in written
+
+
+def test_a_user_who_gives_way_to_an_older_one_is_listed_where_that_one_belongs(
+    store: SQLiteStore, runner: asyncio.Runner
+) -> None:
+    first, middle, last = (User(id=f"u{at}", version=1, created_at=at, updated_at=at) for at in (1, 2, 3))
+    moved = next_version(last, created_at=0)
+
+    async def scenario() -> None:
+        await put(store, first, middle, last, *(change(one.id) for one in (first, middle, last)))
+        await change_user(store, last, moved)
+        assert await store.users(UserQuery(project_id=PROJECT, limit=9)) == [moved, first, middle]
+        after_first = UserQuery(project_id=PROJECT, limit=9, after=(0, moved.id))
+        assert await store.users(after_first) == [first, middle]
+
+    runner.run(scenario())
+
+
+def test_a_user_who_joins_a_segment_is_not_indexed_again(store: SQLiteStore, runner: asyncio.Runner) -> None:
+    """Its text did not change, and taking it out of that index and in again is most of what the update would cost."""
+    before = user()
+    after = next_version(before, segments=("seg_1",))
+
+    def index() -> list[tuple[Any, ...]]:
+        return list(store._writer.execute("SELECT id, block FROM user_search_data ORDER BY id"))
+
+    async def scenario() -> None:
+        await put(store, before, change())
+        indexed = index()
+        await change_user(store, before, after)
+        assert index() == indexed
+        in_segment = UserQuery(project_id=PROJECT, any_terms=("segment|seg_1",), limit=9)
+        assert await store.users(in_segment) == [after]
 
     runner.run(scenario())
 

@@ -15,6 +15,7 @@ from tests.contract.samples import PROJECT, change, change_user, next_version, p
 from userfold.core.queries import UserQuery, matches, position, term
 from userfold.core.records import EmailAddress, PhoneNumber, User
 from userfold.storage.port import Store
+from userfold.storage.sqlite import search
 
 ALL = UserQuery(project_id=PROJECT, limit=1000)
 
@@ -191,11 +192,16 @@ shared_store = settings(
 
 
 @shared_store
-@given(steps, st.lists(queries, min_size=1, max_size=12))
-@example([("u1", {"name": "x" * 3}), ("u1", {"name": "y" * 3}), ("u1", None), ("u2", {})], [ALL])
+@given(steps, st.lists(queries, min_size=1, max_size=12), st.sampled_from([-1, 1, search.FEW]))
+@example([("u1", {"name": "x" * 3}), ("u1", {"name": "y" * 3}), ("u1", None), ("u2", {})], [ALL], search.FEW)
 def test_users_are_found_as_in_a_plain_list_page_by_page(
-    store: Store, runner: asyncio.Runner, drawn: list[tuple[str, dict[str, Any] | None]], asked: list[UserQuery]
+    store: Store,
+    runner: asyncio.Runner,
+    drawn: list[tuple[str, dict[str, Any] | None]],
+    asked: list[UserQuery],
+    few: int,
 ) -> None:
+    """However many users SQLite's store takes for few."""
     project_id = f"prj_{next(project_numbers)}"  # the users of all other examples are in the same store
 
     async def scenario() -> None:
@@ -206,7 +212,9 @@ def test_users_are_found_as_in_a_plain_list_page_by_page(
             query = msgspec.structs.replace(query, project_id=project_id)
             assert await all_pages(store, query) == expected(users, query), query
 
-    runner.run(scenario())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "FEW", few)
+        runner.run(scenario())
 
 
 @pytest.mark.parametrize("wanted", TEXTS)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.commands import BACKEND, PROJECT
 from tests.engine.driving import NOW, create, delete, engine_of, revoke, sign_in, submit
+from userfold.core import sign_ins
 from userfold.core.applied import Applied
 from userfold.core.commands import Edit, RevokeSignIns, UpdateUser
 from userfold.core.errors import SessionNotFound, UserDisabled
@@ -91,6 +92,24 @@ def test_with_one_too_many_the_oldest_ends(store: Store, runner: asyncio.Runner,
         found = await statuses(store)
         assert [id_ for id_, status in found.items() if status == "active"] == ids[3:]
         assert list(found) == ids
+        await engine.close()
+
+    runner.run(scenario())
+
+
+def test_who_signs_in_again_and_again_has_only_the_last_of_those_that_ended(
+    store: Store, runner: asyncio.Runner, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_ins, "ENDED_KEPT_MAX", 3)
+
+    async def scenario() -> None:
+        engine = engine_of(store, limits=limits)
+        ids = [f"sis_{number}" for number in range(8)]
+        await submit(engine, [create("u1"), *(sign_in("u1", id_) for id_ in ids[:5]), *map(revoke, ids[:5])])
+        await submit(engine, [sign_in("u1", "sis_5")])
+        assert list(await statuses(store)) == ids[2:6]
+        await submit(engine, [revoke("sis_5"), sign_in("u1", "sis_6"), revoke("sis_6"), sign_in("u1", "sis_7")])
+        assert await statuses(store) == {**dict.fromkeys(ids[4:7], "revoked"), "sis_7": "active"}
         await engine.close()
 
     runner.run(scenario())

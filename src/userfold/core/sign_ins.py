@@ -8,14 +8,18 @@ from userfold.core.reading import Records, Writes, read_members
 from userfold.core.records import Key, SignIn
 
 LIVE_MAX = 100  # of one user; with one more, the oldest ends
+# All of a user's are read when one begins: somebody who signs in every minute must not have more and more of them.
+ENDED_KEPT_MAX = 400  # the oldest go before their time
 
 
 def begin(project_id: str, new: SignIn, records: Records, now: int) -> Writes:
-    """The writes that begin `new`, and end the oldest of those that are too many."""
+    """The writes that begin `new`, end the oldest of those that are too many, and remove the oldest that had ended."""
     members = read_members(records, Key("sign_ins", project_id, new.user_id), SignIn)
     live = sorted((member for member in members if member.is_live(now)), key=lambda member: member.id)
     surplus = live[: len(live) + 1 - LIVE_MAX] if len(live) >= LIVE_MAX else []
+    ended = sorted((member for member in members if not member.is_live(now)), key=lambda member: member.id)
     writes: Writes = {_key(project_id, old): revoked(old, now) for old in surplus}
+    writes |= {_key(project_id, old): None for old in ended[: max(len(ended) - ENDED_KEPT_MAX, 0)]}
     return writes | {_key(project_id, new): new}
 
 

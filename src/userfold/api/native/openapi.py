@@ -452,7 +452,9 @@ ROWS: dict[tuple[str, str], Row] = {
         id="create_session",
         tag="Sign-ins",
         summary="Sign a user in",
-        description="A user has up to 100 live sign-ins; with one more, the oldest ends.",
+        description=(
+            "A user has up to 100 live sign-ins; with one more, the oldest ends. Of those that ended, 400 are kept."
+        ),
         parameters=(USER_ID,),
         body=Body({_JSON_TYPE: "SessionInput"}, required=False),
         answers=(Answer(201, "The sign-in, with its token.", shapes.NewSession, ("Location",)),),

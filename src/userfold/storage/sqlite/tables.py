@@ -115,10 +115,13 @@ INSERT_USER = (
     "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
 )
+# An index is written for every column that is set, whether or not its value differs: so what stays is not set.
 UPDATE_USER = (
-    "UPDATE users SET version = ?3, last_change_id = ?4, created_at = ?5, updated_at = ?6, document = ?7"
-    " WHERE project_id = ?1 AND id = ?2 AND version = ?8"
+    "UPDATE users SET version = ?3, last_change_id = ?4, updated_at = ?5, document = ?6"
+    " WHERE project_id = ?1 AND id = ?2 AND version = ?7"
 )
+# For a user who gave way to another of its id.
+UPDATE_CREATED_AT = "UPDATE users SET created_at = ?3 WHERE project_id = ?1 AND id = ?2"
 DELETE_USER = "DELETE FROM users WHERE project_id = ?1 AND id = ?2 AND version = ?3"
 
 SELECT_USER_ROW = "SELECT row FROM users WHERE project_id = ?1 AND id = ?2"
