@@ -204,9 +204,7 @@ MARKS = "a" + "\u0315\u0300" * 250_000
 
 @pytest.mark.parametrize("text", [MARKS, MARKS + "@example.com", "ada@" + MARKS, "x" * 2_000 + "@example.com"], ids=len)
 @pytest.mark.parametrize("normalise", [identifiers.username, identifiers.email], ids=named)
-def test_what_is_far_too_long_is_refused_before_it_is_normalised(
-    normalise: Callable[[str], str], text: str
-) -> None:
+def test_what_is_far_too_long_is_refused_before_it_is_normalised(normalise: Callable[[str], str], text: str) -> None:
     with pytest.raises(ValueError, match="at most 255 characters are allowed"):
         normalise(text)
 
