@@ -244,6 +244,15 @@ def test_a_character_that_a_store_may_take_for_an_end_is_one_like_any_other(
     runner.run(scenario())
 
 
+def test_a_text_that_no_value_can_have_finds_nobody_at_once(store: Store, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        await put(store, User(id="u1", name="a\u0315\u0300", version=1), change("u1"))
+        query = msgspec.structs.replace(ALL, text="a" + "\u0315\u0300" * 250_000)
+        assert await store.users(query) == []
+
+    runner.run(scenario())
+
+
 def test_nothing_finds_a_deleted_user_and_its_namesake_is_still_found(store: Store, runner: asyncio.Runner) -> None:
     email = _emails(["ada@x.org"])
     first, second = (User(id=id_, name="Ada", email_addresses=email, version=1) for id_ in ("u1", "u2"))

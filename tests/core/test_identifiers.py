@@ -198,6 +198,17 @@ def test_the_reason_says_what_is_wrong(normalise: Callable[[str], str], text: st
     assert str(refused.value) == reason
 
 
+# Normalised, either would hold up the process for a quarter of an hour.
+MARKS = "a" + "\u0315\u0300" * 250_000
+
+
+@pytest.mark.parametrize("text", [MARKS, MARKS + "@example.com", "ada@" + MARKS, "x" * 2_000 + "@example.com"], ids=len)
+@pytest.mark.parametrize("normalise", [identifiers.username, identifiers.email], ids=named)
+def test_what_is_far_too_long_is_refused_before_it_is_normalised(normalise: Callable[[str], str], text: str) -> None:
+    with pytest.raises(ValueError, match="at most 255 characters are allowed"):
+        normalise(text)
+
+
 def normal_or_none(normalise: Callable[[str], str], text: str) -> str | None:
     try:
         return normalise(text)

@@ -217,12 +217,14 @@ ASKED: list[tuple[dict[str, Any], bool]] = [
     ({"any_terms": ("id|user_A1",), "text": "lovelace"}, True),
     ({"any_terms": ("id|user_A1",), "text": "nobody"}, False),
     ({"any_terms": ("id|user_B",), "text": "lovelace"}, False),
+    # What no value can have is not even folded: this would take a quarter of an hour.
+    ({"text": "a" + "\u0315\u0300" * 250_000}, False),
     # Order, page and limit are not asked here.
     ({"after": (99, "user_z"), "order": "updated_at", "descending": True}, True),
 ]
 
 
-@pytest.mark.parametrize(("asked", "found"), ASKED, ids=repr)
+@pytest.mark.parametrize(("asked", "found"), ASKED, ids=lambda asked: repr(asked)[:80])
 def test_a_query_finds_a_user_as_its_table_says(asked: dict[str, Any], found: bool) -> None:
     assert matches(ADA, query(**asked)) is found
 

@@ -172,12 +172,23 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return header(self.headers, name)
 
     def query(self, allowed: Iterable[str]) -> dict[str, str]:
-        """The query parameters; the last of a repeated one. Raises `ParameterUnknown` for any other."""
+        """The query parameters. Raises `ParameterUnknown` for any other; `ParameterInvalid` for one that is repeated,
+        because another reader may take the other value, or is not UTF-8, because it would name something else.
+        """
         if not self.query_string:
             return {}
-        given = dict(parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True))
+        text = self.query_string.decode("latin-1")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
+        given = dict(pairs)
         for name in given.keys() - set(allowed):
-            raise ParameterUnknown(name=name[:64])
+            raise ParameterUnknown(name=name[:64].encode(errors="replace").decode())
+        for name, value in given.items():
+            if _UNDECODED.search(value):
+                raise ParameterInvalid(name=name, reason="it is not UTF-8")
+        if len(given) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated = next(name for name in given if names.count(name) > 1)
+            raise ParameterInvalid(name=repeated, reason="it is given more than once")
         return given
 
     def json_object(self, content_types: Iterable[str] = ("application/json",)) -> dict[str, Any]:
@@ -686,4 +697,5 @@ def row_of(table: Mapping[type[Exception], Any], refusal: Refusal) -> Any:
     return next(table[kind] for kind in type(refusal).__mro__ if kind in table)
 
 
+_UNDECODED = re.compile("[\ud800-\udfff]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")

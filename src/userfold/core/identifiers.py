@@ -13,6 +13,8 @@ import idna
 import phonenumbers
 
 LENGTH_MAX = 255
+# What is longer before it is normal is too long after it. Normalising takes time by the square of the length.
+GIVEN_LENGTH_MAX = 4 * LENGTH_MAX
 
 _LOCAL_PART = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
@@ -23,7 +25,7 @@ _BLANKS_OR_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 def email(text: str) -> str:
     """Lower case, NFC, the domain as an A-label (RFC 5890): `Zoë@Bücher.example` → `zoë@xn--bcher-kva.example`."""
-    lower = unicodedata.normalize("NFC", text.strip()).lower()
+    lower = unicodedata.normalize("NFC", _normalisable(text.strip())).lower()
     local, at, domain = unicodedata.normalize("NFC", lower).rpartition("@")  # lower case may have to be composed again
     if not at or not _LOCAL_PART.fullmatch(local):
         raise ValueError("an email address is needed, such as ada@example.com")
@@ -51,7 +53,7 @@ def username(text: str) -> str:
     """NFC and case folded; `Ada` and `ada` are one name. The user keeps the spelling that was given."""
     if not text or _BLANKS_OR_CONTROLS.search(text):
         raise ValueError("a username has at least one character and no blanks or control characters")
-    return bounded(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()))
+    return bounded(unicodedata.normalize("NFC", unicodedata.normalize("NFC", _normalisable(text)).casefold()))
 
 
 def external_id(text: str) -> str:
@@ -80,6 +82,12 @@ def bounded(text: str) -> str:
 def digest(project_id: str, identifier: str) -> str:
     """What a tombstone remembers of an identifier: enough to know it again, nothing that could be read back."""
     return hashlib.sha256(f"{project_id}|{identifier}".encode()).hexdigest()
+
+
+def _normalisable(text: str) -> str:
+    if len(text) > GIVEN_LENGTH_MAX:
+        raise ValueError(f"at most {LENGTH_MAX} characters are allowed")
+    return text
 
 
 def _a_label(domain: str) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from userfold.core.identifiers import GIVEN_LENGTH_MAX
 from userfold.core.records import User
 
 _BLANKS = {ord("\n"): " ", 0: " "}
@@ -95,6 +96,12 @@ def fold(value: str) -> str:
     return folded.translate(_BLANKS)
 
 
+def wanted(asked: str) -> str | None:
+    """What to look for when `asked` is searched for; None if no value can have it."""
+    # No value has U+0000 once it is folded, none is so long, and folding takes time by the square of the length.
+    return None if "\0" in asked or len(asked) > GIVEN_LENGTH_MAX else fold(asked)
+
+
 def same_terms(before: User, after: User) -> bool:
     """Whether two versions of a user are found by the same; quick, because what did not change is shared."""
     return all(getattr(before, field) is getattr(after, field) for field in SEARCHED_FIELDS)
@@ -107,18 +114,18 @@ def matches(user: User, query: UserQuery) -> bool:
         return False
     if query.text is None:
         return True
-    wanted = fold(query.text)
-    if "\0" in query.text:
-        return False  # no value has it
-    if len(wanted) < TEXT_LENGTH_MIN:
-        return any(begins_with(own_term, wanted) for own_term in own)
-    return any(wanted in line for line in text(user).split("\n"))
+    part = wanted(query.text)
+    if part is None:
+        return False
+    if len(part) < TEXT_LENGTH_MIN:
+        return any(begins_with(own_term, part) for own_term in own)
+    return any(part in line for line in text(user).split("\n"))
 
 
-def begins_with(own_term: str, wanted: str) -> bool:
+def begins_with(own_term: str, beginning: str) -> bool:
     """Whether the value of a term begins with a short, folded text."""
     kind, _, value = own_term.partition("|")
-    return kind in TERM_KINDS and value.startswith(wanted)
+    return kind in TERM_KINDS and value.startswith(beginning)
 
 
 def position(user: User, order: Order) -> tuple[int, str]:

@@ -80,6 +80,7 @@ BAD: list[tuple[Any, str, str | None]] = [
     ({"name": "a", "type": "choice", "choices": "red"}, "field_invalid", "/choices"),
     ({"name": "a", "type": "string", "choices": ["red"]}, "field_invalid", "/choices"),
     ({"name": "a", "type": "choice", "choices": ["red", "red"]}, "field_invalid", "/choices/1"),
+    ({"name": "a", "type": "choice", "choices": ["red", 1]}, "field_invalid", "/choices/1"),
     ({"name": "a", "type": "string", "title": 1}, "field_invalid", "/title"),
     ({"name": "a", "type": "string", "id": UNKNOWN}, "field_unknown", "/id"),
 ]

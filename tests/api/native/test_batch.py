@@ -141,6 +141,8 @@ REFUSED: list[tuple[Any, tuple[int, str], str | None]] = [
     ({"action": "update", "id": "{id}", "user": {}, "if_match": []}, (412, "version_mismatch"), None),
     ({"action": "update", "id": "{id}", "user": {}, "if_match": "1"}, (422, "field_invalid"), "/if_match"),
     ({"action": "update", "id": "{id}", "user": {}, "if_match": 0}, (422, "field_invalid"), "/if_match"),
+    ({"action": "update", "id": "{id}", "user": {}, "if_match": 1.5}, (422, "field_invalid"), "/if_match"),
+    ({"action": "update", "id": "{id}", "user": {}, "if_match": [1, "x"]}, (422, "field_invalid"), "/if_match/1"),
     ({"action": "update", "id": "{id}", "user": {}, "if_match": True}, (422, "field_invalid"), "/if_match"),
     ({"action": "update", "id": "nobody", "user": {}}, (404, "user_not_found"), None),
     ({"action": "upsert", "user": {}}, (422, "field_invalid"), "/external_id"),
@@ -168,6 +170,16 @@ def test_an_item_that_fails_says_why_and_the_others_go_on(api: InProcess, form: 
         assert result.get("line") == (result["index"] + 1 if form == "lines" else None)
         assert not {"user", "changes", "batch_ended"} & set(result)
     assert api.read(user["id"]) == user
+
+
+def test_a_version_is_an_integer_however_it_is_written_and_what_is_stored_stays_as_it_was_sent(api: InProcess) -> None:
+    user = api.user()
+    for version, if_match in ((1, b"1.0"), (2, b"[9.0, 2.0]")):
+        item = b'{"action":"update","id":"%s","user":{"traits":{"n":%d.0}},"if_match":%s}'
+        content = item % (user["id"].encode(), version, if_match)
+        reply = api.ask("POST", "/v1/batch", content=content, content_type=NDJSON)
+        assert reply.json()["status"] == 200
+        assert b'"traits":{"n":%d.0}' % version in reply.content
 
 
 TEXTS: list[tuple[bytes, tuple[int, str]]] = [
@@ -244,6 +256,7 @@ def test_a_batch_of_nothing_has_no_results(api: InProcess) -> None:
         ({"content_type": "text/plain"}, (415, "content_type_unsupported")),
         ({"content_type": "application/json-patch+json"}, (415, "content_type_unsupported")),
         ({"headers": {"if-match": '"1"'}}, (400, "header_invalid")),
+        ({"headers": {"if-none-match": "*"}}, (400, "header_invalid")),
         ({"headers": {"idempotency-key": "x" * 256}}, (400, "header_invalid")),
         ({"query": "?retrun=minimal"}, (400, "parameter_unknown")),
         ({"query": "?return=nothing"}, (400, "parameter_invalid")),

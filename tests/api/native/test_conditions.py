@@ -103,6 +103,39 @@ def test_every_reply_about_a_user_carries_its_tag(api: InProcess) -> None:
     assert tags == ['"1"', '"1"', '"2"', '"3"', '"3"', '"2"', '"3"']
 
 
+def test_a_creation_refuses_a_condition_instead_of_passing_over_it(api: InProcess) -> None:
+    before = api.writes
+    for condition in ("*", '"1"'):
+        reply = api.ask("POST", "/v1/users", {}, headers={"if-match": condition})
+        assert (reply.status_code, reply.json()["code"]) == (400, "header_invalid")
+    assert api.writes == before
+
+
+def test_every_write_refuses_the_condition_that_none_keeps(api: InProcess) -> None:
+    user = api.user(external_id="u-1")
+    segment = api.ask("POST", "/v1/segments", {"name": "Beta"}).json()
+    key = api.ask("POST", "/v1/project/keys", {"name": "n"}).json()
+    address = f"/v1/users/{user['id']}"
+    before = api.writes
+    for method, path, document in (
+        ("POST", "/v1/users", {}),
+        ("PUT", "/v1/users/by-external-id/u-1", {"name": "Bea"}),
+        ("PATCH", address, {"name": "Bea"}),
+        ("PUT", f"{address}/segments/{segment['id']}", None),
+        ("POST", f"{address}/events", {"name": "order paid"}),
+        ("POST", f"{address}/sessions", {}),
+        ("DELETE", f"{address}/sessions", None),
+        ("PATCH", f"/v1/segments/{segment['id']}", {"name": "Gamma"}),
+        ("PATCH", "/v1/project", {"name": "One"}),
+        ("POST", "/v1/project/keys", {"name": "n"}),
+        ("DELETE", f"/v1/project/keys/{key['id']}", None),
+        ("DELETE", address, None),
+    ):
+        reply = api.ask(method, path, document, headers={"if-none-match": "*"})
+        assert (reply.status_code, reply.json()["code"]) == (400, "header_invalid"), (method, path)
+    assert api.writes == before
+
+
 @pytest.mark.parametrize("condition", ['"1"', '"0"', 'W/"1"'])
 def test_a_condition_on_a_version_never_makes_a_user(api: InProcess, condition: str) -> None:
     before = api.writes

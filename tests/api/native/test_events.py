@@ -163,7 +163,7 @@ def test_a_parameter_that_a_route_does_not_know_is_refused(api: InProcess, metho
 def test_any_cursor_is_no_more_than_a_place(api: InProcess) -> None:
     user = api.user()
     event = record(api, user["id"])
-    for cursor in ("x", "%00", "%F0%9D%92%B5", "~", "%ED%A0%80", "evt_"):
+    for cursor in ("x", "%00", "%F0%9D%92%B5", "~", "evt_"):
         for order_by in ("created_at", "-created_at"):
             data, _ = page(api, user["id"], f"?cursor={cursor}&order_by={order_by}")
             assert data in ([], [event])

@@ -141,6 +141,12 @@ BAD: list[tuple[dict[str, str], str]] = [
     ({"offset": "1"}, "parameter_unknown"),
     ({"Limit": "1"}, "parameter_unknown"),
 ]
+BAD_TEXTS = [
+    *(("limit=1&limit=2", "parameter_invalid"), ("query=a&limit=1&query=a", "parameter_invalid")),
+    *((f"{name}=%ff", "parameter_invalid") for name in ("external_id", "username", "query", "segment")),
+    ("external_id=a%ed%a0%80", "parameter_invalid"),
+    ("%ff=1", "parameter_unknown"),
+]
 
 
 @pytest.mark.parametrize(("parameters", "code"), BAD)
@@ -149,6 +155,24 @@ def test_bad_parameters_are_refused_by_name(api: InProcess, parameters: dict[str
     reply = api.ask("GET", f"/v1/users?{urlencode(parameters)}")
     assert (reply.status_code, reply.json()["code"]) == (400, code)
     assert any(name in reply.json()["detail"] for name in parameters)
+
+
+@pytest.mark.parametrize(("text", "code"), BAD_TEXTS)
+def test_what_two_readers_could_take_differently_is_refused_and_finds_nobody(
+    api: InProcess, text: str, code: str
+) -> None:
+    api.user(external_id="\N{REPLACEMENT CHARACTER}")
+    reply = api.ask("GET", f"/v1/users?{text}")
+    assert (reply.status_code, reply.json()["code"]) == (400, code)
+
+
+def test_a_write_that_says_twice_whether_it_is_dry_is_refused(api: InProcess) -> None:
+    user = api.user()
+    before = api.writes
+    for query in ("dry_run=true&dry_run=false", "dry_run=false&dry_run=true"):
+        reply = api.ask("PATCH", f"/v1/users/{user['id']}?{query}", {"name": "Ada"})
+        assert (reply.status_code, reply.json()["code"]) == (400, "parameter_invalid")
+    assert api.writes == before
 
 
 def test_a_walk_sees_everybody_who_was_there_once_while_others_are_made(api: InProcess) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.api.native.described import broken_promises, document, faults, operations, resolved
 from tests.server import InProcess
-from userfold import __version__
+from userfold import __version__, transfer
 from userfold.api.native import errors, openapi, pages, routes, schemas, shapes
 from userfold.core import errors as core
 from userfold.core import identifiers, records
@@ -45,7 +45,7 @@ NEVER = {
     **dict.fromkeys(
         ("password_too_short", "password_too_long", "password_not_set", "password_wrong"), "Clerk's API only"
     ),
-    **dict.fromkeys(("history_invalid", "change_id_taken", "line_too_long"), "`userfold import` only"),
+    **dict.fromkeys(("history_invalid", "change_id_taken", transfer.LineTooLong.code), "`userfold import` only"),
     "not_built": "what is not built is not in the document",
     "schema_too_new": "then the server does not start",
 }

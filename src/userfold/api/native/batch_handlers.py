@@ -99,8 +99,9 @@ def _options(request: Request) -> Options:
     shown = query.get("return", RETURN[0])
     if shown not in RETURN:
         raise ParameterInvalid(name="return", reason="representation or minimal is needed")
-    if request.header(b"if-match") is not None:
-        raise HeaderInvalid(name="If-Match", reason="it is not for a batch; an item may have if_match")
+    for name in ("If-Match", "If-None-Match"):
+        if request.header(name.lower().encode()) is not None:
+            raise HeaderInvalid(name=name, reason="it is not for a batch; an item may have if_match")
     key = wire.idempotency_key(request)
     dry_run = wire.flag(query, "dry_run")
     return Options(dry_run=dry_run, minimal=shown == "minimal", idempotency_key=None if dry_run else key)
@@ -278,13 +279,16 @@ class _Batch:
         )
 
 
+_DATA = frozenset({"user", "operations"})  # the members of an item that are stored as they were sent
+
+
 def _item(line: Line) -> BatchItem:
     if line.too_long:
         raise ItemTooLarge(size_max=LINE_BYTES_MAX)
     document = jsontext.decode(line.text)
     if not isinstance(document, dict):
         raise ItemNotObject
-    item: BatchItem = wire.read_as(document, BatchItem)
+    item: BatchItem = wire.read_as(wire.with_integers(document, _DATA), BatchItem)
     return item
 
 

@@ -152,7 +152,9 @@ async def run_write(service: Service, request: Request, kind: type[Command], **f
     """Make the command that `kind` and `fields` say, with what every write may carry, and run it."""
     dry_run = wire.flag(request.query({"dry_run"}), "dry_run")
     once = wire.once(request)
-    if kind is not CreateUser:
+    if kind is CreateUser:
+        wire.unconditional(request)
+    else:
         fields["if_match"] = wire.if_match(request)
     command = command_of(request, kind, once=None if dry_run else once, **fields)
     return await service.run(request, command, dry_run=dry_run)

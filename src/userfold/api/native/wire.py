@@ -53,15 +53,17 @@ _FAULT = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<place>[^`]*)`)?", re.DOTALL
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _REASON_LENGTH_MAX = 200
+_STEP = re.compile(r"\.|\[(\d+)\]")  # from a value to one of its members, or to one of its items
 _TYPES = {
-    "`str`": "a string",
-    "`int`": "an integer",
-    "`float`": "a decimal",
-    "`bool`": "true or false",
-    "`object`": "an object",
-    "`array`": "a list",
-    "`null`": "null",
+    "str": "a string",
+    "int": "an integer",
+    "float": "a decimal",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
 }
+_TYPE_NAMES = re.compile(rf"`((?:{'|'.join(_TYPES)})(?: \| (?:{'|'.join(_TYPES)}))*)`")
 
 
 def body(request: Request, kind: type[B], *, optional: bool = False) -> B:
@@ -70,7 +72,7 @@ def body(request: Request, kind: type[B], *, optional: bool = False) -> B:
     Raises a `WireRefusal` or an `InputError` that names the member at fault.
     """
     document = {} if optional and not request.body else request.json_object()
-    shape: B = read_as(_with_integers(document, kind.data), kind)
+    shape: B = read_as(with_integers(document, kind.data), kind)
     return shape
 
 
@@ -82,13 +84,15 @@ def read_as(document: dict[str, Any], kind: Any) -> Any:
         raise _refusal(str(error)) from None
 
 
-def _with_integers(value: Any, data: frozenset[str] = frozenset()) -> Any:
+def with_integers(value: Any, data: frozenset[str] = frozenset()) -> Any:
     """`value` with `60.0` read as 60: JSON has one kind of number, and JSON Schema calls both an integer.
 
     The members `data` are left as they are.
     """
     if isinstance(value, dict):
-        return {name: member if name in data else _with_integers(member) for name, member in value.items()}
+        return {name: member if name in data else with_integers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [with_integers(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -97,15 +101,17 @@ def _refusal(fault: str) -> InputError:
     parts = _FAULT.fullmatch(fault)
     assert parts is not None
     reason = parts["reason"]
-    path = (parts["place"] or "").replace(".", "/")
+    path = _STEP.sub(r"/\1", parts["place"] or "")
     if unknown := _UNKNOWN.fullmatch(reason):
         return FieldUnknown(path=f"{path}/{escape(unknown[1][:255])}")
     if missing := _MISSING.fullmatch(reason):
         return FieldInvalid(path=f"{path}/{missing[1]}", reason="it is missing")
     reason = reason[0].lower() + reason[1:_REASON_LENGTH_MAX]
-    for name, words in _TYPES.items():
-        reason = reason.replace(name, words)
-    return FieldInvalid(path=path, reason=reason)
+    return FieldInvalid(path=path, reason=_TYPE_NAMES.sub(_in_words, reason))
+
+
+def _in_words(names: re.Match[str]) -> str:
+    return " or ".join(_TYPES[name] for name in names[1].split(" | "))
 
 
 def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes, bytes]) -> Reply:
@@ -249,6 +255,7 @@ def etag(version: int) -> tuple[bytes, bytes]:
 
 def if_match(request: Request) -> IfMatch:
     """The condition that `If-Match` makes (RFC 9110, 13.1.1). Weak tags never match, as the RFC asks for."""
+    _refuse_if_none_match(request)
     value = request.header(b"if-match")
     if value is None:
         return None
@@ -298,6 +305,13 @@ def unconditional(request: Request) -> None:
     """Refuse a condition where it would not be kept: whoever sends one relies on it."""
     if request.header(b"if-match") is not None:
         raise HeaderInvalid(name="If-Match", reason="nothing here has a version to compare")
+    _refuse_if_none_match(request)
+
+
+def _refuse_if_none_match(request: Request) -> None:
+    """No write keeps it, and a server that passed over it would do what must not be done (RFC 9110, 13.1.2)."""
+    if request.header(b"if-none-match") is not None:
+        raise HeaderInvalid(name="If-None-Match", reason="a write takes If-Match only; POST makes what must be new")
 
 
 def not_repeatable(request: Request) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from userfold.core.queries import TERM_KINDS, TEXT_LENGTH_MIN, UserQuery, fold, terms, text
+from userfold.core.queries import TERM_KINDS, TEXT_LENGTH_MIN, UserQuery, terms, text, wanted
 from userfold.core.records import User
 from userfold.storage.codec import from_text
 from userfold.storage.sqlite import tables
@@ -96,15 +96,15 @@ def _having(any_terms: tuple[str, ...], values: Values) -> str:
 
 
 def _containing(asked: str, values: Values) -> tuple[str, str]:
-    if "\0" in asked:
-        return "id", "SELECT NULL WHERE 0"  # no value has it once folded
-    wanted = fold(asked)
-    if len(wanted) >= TEXT_LENGTH_MIN:
-        values["phrase"] = '"' + wanted.replace('"', '""') + '"'
+    part = wanted(asked)
+    if part is None:
+        return "id", "SELECT NULL WHERE 0"
+    if len(part) >= TEXT_LENGTH_MIN:
+        values["phrase"] = '"' + part.replace('"', '""') + '"'
         return "row", "SELECT rowid FROM user_search WHERE user_search MATCH :phrase"
     ranges = []
     for kind in TERM_KINDS:
-        values[f"{kind}_from"], values[f"{kind}_to"] = f"{kind}|{wanted}", _end_of(f"{kind}|{wanted}")
+        values[f"{kind}_from"], values[f"{kind}_to"] = f"{kind}|{part}", _end_of(f"{kind}|{part}")
         ranges.append(
             "SELECT user_id FROM user_terms"  # noqa: S608
             f" WHERE project_id = :project_id AND term >= :{kind}_from AND term < :{kind}_to"
