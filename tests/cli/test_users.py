@@ -202,8 +202,15 @@ def test_what_show_printed_may_be_edited_and_sent_back(inside: Inside) -> None:
     user = shown(inside, id_, "--history")
     inside.ok("users", "update", id_, "-", stdin=json.dumps({**user, "first_name": "Augusta"}))
     assert shown(inside, id_)["first_name"] == "Augusta"
+
+
+def test_what_show_printed_is_refused_for_its_version_if_somebody_else_was_faster(inside: Inside) -> None:
+    id_ = made(inside, **ADA)
+    user = shown(inside, id_)
+    inside.ok("users", "update", id_, '{"traits": {"plan": "pro"}, "locale": "en"}')
     status, reason = inside.refused("users", "update", id_, "-", stdin=json.dumps({**user, "first_name": "A."}))
-    assert (status, reason.partition(" is kept")[0]) == (2, "The field at /updated_at")
+    assert (status, reason.partition(",")[0]) == (1, "It is at version 2")
+    assert shown(inside, id_)["version"] == 2
 
 
 def test_a_user_may_be_made_of_nothing(inside: Inside) -> None:
@@ -219,7 +226,9 @@ REFUSED = [
     (["create", '{"external_id": "42"}'], 1, "The value at /external_id already belongs to another user."),
     (["update", "43", '{"username": "ADA.b"}'], 1, "The value at /username already belongs to another user."),
     (["create", '{"nope\\u001b[2J": 1}'], 2, "There is no field at /nope\\x1b[2J."),
-    (["update", "42", '{"version": 9}'], 2, "The field at /version is kept by Userfold"),
+    (["update", "42", '{"version": 9}'], 1, "It is at version 1, not at the one that the request was made for. Show"),
+    (["update", "42", '{"version": "9"}'], 2, "The field at /version is kept by Userfold"),
+    (["update", "42", '{"created_at": 9}'], 2, "The field at /created_at is kept by Userfold"),
     (["update", "42", '{"name": 9}'], 2, "The value at /name is not valid: a string is needed."),
     (["update", "42", '{"name": "a", "name": "b"}'], 2, "An object in the body has the key 'name' more than once."),
     (["update", "42", "{"], 2, "The body is not valid JSON"),
