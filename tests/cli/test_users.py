@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -373,6 +374,33 @@ def test_a_narrow_terminal_shows_ids_whole_and_nothing_is_lost(inside: Inside) -
     assert id_ in printed
     assert printed.count("n") - printed.split("\n")[0].count("n") - id_.count("n") == 60
     assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+@pytest.mark.parametrize("words", [["users", "list"], ["users", "list", "--json"], ["export"], ["--help"]])
+def test_what_cannot_be_printed_is_one_line_that_says_why(inside: Inside, words: list[str]) -> None:
+    made(inside, **ADA)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*USERFOLD, *words],
+            env=environment(USERFOLD_DATA=str(inside.data)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "userfold: cannot print what was asked for: No space left on device\n",
+    )
+
+
+def test_a_standard_output_that_is_closed_is_one_that_nobody_reads(inside: Inside) -> None:
+    command = f"{shlex.join(USERFOLD)} users create >&-"
+    settings = environment(USERFOLD_DATA=str(inside.data))
+    done = subprocess.run(command, shell=True, env=settings, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S602
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(found(inside)) == 1
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure_with_a_traceback(inside: Inside) -> None:
