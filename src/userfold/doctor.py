@@ -16,13 +16,17 @@ from userfold.first_start import KEYS_FILE
 from userfold.locks import FOLDER_LOCK, CannotLock, holder, lock_of
 from userfold.server import open_store
 from userfold.settings import Settings, variables
-from userfold.storage.port import Finding, MaintainedStore, StoreError
+from userfold.storage.port import Finding, MaintainedStore, SchemaTooNew, StoreError
 
 ENCRYPTION_KEY_FILE = "secret.key"
 PREFIX = "USERFOLD_"
 FREE_BYTES_LOW = 1 << 30
 FREE_BYTES_NONE = 64 << 20  # the log of one busy minute
 CLOCK_AHEAD_MS_MAX = 1_000  # the server keeps time from going back, and may be that much ahead of the clock
+UNREADABLE = (
+    "check --data and USERFOLD_DATABASE_URL, and the owner and the mode of the file and its folder; if it is damaged: "
+    "keep the files as they are, and restore the last backup beside them"
+)
 NOT_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -136,16 +140,22 @@ async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
     try:
         store = open_store(settings)
     except StoreError as error:
-        return [_failed("store", str(error), "check the owner and the mode of the file and its folder")]
+        return [_failed("store", str(error), UNREADABLE)]
     findings: list[Finding] = []
+    if not os.access(settings.database, os.W_OK):
+        says = f"{settings.database} cannot be written to by this user"
+        findings.append(_failed("store", says, "check its owner and its mode"))
     try:
         findings += store.examine(full=full)
         schema = store.schema()
         if schema.found == schema.known:  # else users cannot be read
             findings.append(await _clock(store, now))
+    except SchemaTooNew as error:
+        findings.append(
+            _failed("store", str(error), "install the newer Userfold again, or restore a backup made before")
+        )
     except StoreError as error:
-        advice = "if it is damaged: keep the files as they are, and restore the last backup beside them"
-        findings.append(_failed("store", str(error), advice))
+        findings.append(_failed("store", str(error), UNREADABLE))
     finally:
         await store.close()
     return findings

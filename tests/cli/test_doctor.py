@@ -159,6 +159,12 @@ def test_a_folder_that_cannot_be_written_to_has_failed(inside: Inside) -> None:
     inside.data.chmod(0o700)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_database_that_cannot_be_written_to_has_failed(inside: Inside) -> None:
+    (inside.data / "userfold.db").chmod(0o400)
+    assert about(looked(inside.data), "store").state == "failed"
+
+
 def test_what_others_can_get_at_is_named_with_the_command_that_mends_it(inside: Inside) -> None:
     inside.data.chmod(0o755)
     (inside.data / "secret.key").touch(mode=0o644)
@@ -230,7 +236,9 @@ def test_a_schema_that_is_not_current_is_named(inside: Inside) -> None:
 def test_a_newer_database_and_one_of_another_program_have_failed(inside: Inside) -> None:
     with contextlib.closing(sqlite3.connect(inside.data / "userfold.db")) as db, db:
         db.execute("PRAGMA user_version = 99")
-    assert "made by a newer Userfold" in about(looked(inside.data), "store").says
+    newer = about(looked(inside.data), "store")
+    assert "made by a newer Userfold" in newer.says
+    assert "damaged" not in newer.advice
     with contextlib.closing(sqlite3.connect(inside.data / "userfold.db")) as db, db:
         db.execute("PRAGMA application_id = 1")
     assert "is an SQLite database of another program" in about(looked(inside.data), "store").says

@@ -102,6 +102,11 @@ def test_a_bad_line_is_named_by_its_number_and_an_import_goes_on_past_what_is_th
     said = done.err.splitlines()
     assert said[0] == "1 user imported, 0 replaced, 0 left alone."
     assert said[1].startswith("userfold: line 2: There is no field at /nick.")
+    done = inside.run("import", "-", stdin=text_of(ADA))
+    assert (
+        "line 1: The user is there already; --skip leaves such users alone, --replace erases them first. The"
+        in done.err
+    )
     done = inside.run("import", "-", "--skip", stdin=text_of(ADA, EVE))
     assert (done.status, done.err) == (0, "1 user imported, 0 replaced, 1 left alone.\n")
     done = inside.run("import", "-", "--replace", stdin=text_of(ADA, EVE))

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -202,8 +203,15 @@ def test_what_show_printed_may_be_edited_and_sent_back(inside: Inside) -> None:
     user = shown(inside, id_, "--history")
     inside.ok("users", "update", id_, "-", stdin=json.dumps({**user, "first_name": "Augusta"}))
     assert shown(inside, id_)["first_name"] == "Augusta"
+
+
+def test_what_show_printed_is_refused_for_its_version_if_somebody_else_was_faster(inside: Inside) -> None:
+    id_ = made(inside, **ADA)
+    user = shown(inside, id_)
+    inside.ok("users", "update", id_, '{"traits": {"plan": "pro"}, "locale": "en"}')
     status, reason = inside.refused("users", "update", id_, "-", stdin=json.dumps({**user, "first_name": "A."}))
-    assert (status, reason.partition(" is kept")[0]) == (2, "The field at /updated_at")
+    assert (status, reason.partition(",")[0]) == (1, "It is at version 2")
+    assert shown(inside, id_)["version"] == 2
 
 
 def test_a_user_may_be_made_of_nothing(inside: Inside) -> None:
@@ -219,7 +227,9 @@ REFUSED = [
     (["create", '{"external_id": "42"}'], 1, "The value at /external_id already belongs to another user."),
     (["update", "43", '{"username": "ADA.b"}'], 1, "The value at /username already belongs to another user."),
     (["create", '{"nope\\u001b[2J": 1}'], 2, "There is no field at /nope\\x1b[2J."),
-    (["update", "42", '{"version": 9}'], 2, "The field at /version is kept by Userfold"),
+    (["update", "42", '{"version": 9}'], 1, "It is at version 1, not at the one that the request was made for. Show"),
+    (["update", "42", '{"version": "9"}'], 2, "The field at /version is kept by Userfold"),
+    (["update", "42", '{"created_at": 9}'], 2, "The field at /created_at is kept by Userfold"),
     (["update", "42", '{"name": 9}'], 2, "The value at /name is not valid: a string is needed."),
     (["update", "42", '{"name": "a", "name": "b"}'], 2, "An object in the body has the key 'name' more than once."),
     (["update", "42", "{"], 2, "The body is not valid JSON"),
@@ -364,6 +374,33 @@ def test_a_narrow_terminal_shows_ids_whole_and_nothing_is_lost(inside: Inside) -
     assert id_ in printed
     assert printed.count("n") - printed.split("\n")[0].count("n") - id_.count("n") == 60
     assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+@pytest.mark.parametrize("words", [["users", "list"], ["users", "list", "--json"], ["export"], ["--help"]])
+def test_what_cannot_be_printed_is_one_line_that_says_why(inside: Inside, words: list[str]) -> None:
+    made(inside, **ADA)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*USERFOLD, *words],
+            env=environment(USERFOLD_DATA=str(inside.data)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "userfold: cannot print what was asked for: No space left on device\n",
+    )
+
+
+def test_a_standard_output_that_is_closed_is_one_that_nobody_reads(inside: Inside) -> None:
+    command = f"{shlex.join(USERFOLD)} users create >&-"
+    settings = environment(USERFOLD_DATA=str(inside.data))
+    done = subprocess.run(command, shell=True, env=settings, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S602
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(found(inside)) == 1
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure_with_a_traceback(inside: Inside) -> None:

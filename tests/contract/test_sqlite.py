@@ -117,6 +117,26 @@ def test_a_file_from_any_earlier_version_is_brought_to_the_schema_of_a_new_one()
         assert old.pragma("user_version") == max(known)
 
 
+def test_a_migration_for_which_there_is_no_space_says_so_and_leaves_no_trace() -> None:
+    old = apsw.Connection(":memory:")
+    old.execute(migrate.migrations()[1])
+    old.pragma("application_id", migrate.APPLICATION_ID)
+    old.pragma("user_version", 1)
+    before = schema(old)
+    old.pragma("max_page_count", old.pragma("page_count"))
+    with pytest.raises(apsw.FullError):
+        migrate.migrate(old)
+    assert (schema(old), old.pragma("user_version")) == (before, 1)
+    old.pragma("max_page_count", 2**30)
+    assert migrate.migrate(old)
+
+
+def test_a_file_that_cannot_be_written_to_is_refused_at_the_start(path: Path) -> None:
+    migrate.migrate(apsw.Connection(str(path)))
+    with pytest.raises(StoreUnavailable, match="cannot be written to"):
+        migrate.migrate(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY))
+
+
 def test_a_file_that_is_up_to_date_needs_no_migration(path: Path, runner: asyncio.Runner) -> None:
     async def open_and_close() -> None:
         store = SQLiteStore(path)
@@ -582,6 +602,7 @@ class Disk(apsw.VFS):
         self.name = name
         self.opening_fails = False
         self.syncing_fails = False
+        self.deleting_fails = False
         self.reading_fails_in: threading.Thread | None = None
         self.writes_until_full: int | None = None  # of the log
 
@@ -589,6 +610,11 @@ class Disk(apsw.VFS):
         if self.opening_fails:
             raise apsw.CantOpenError
         return File(self, name, flags)
+
+    def xDelete(self, name: str, sync: bool) -> None:  # noqa: N802
+        if self.deleting_fails:
+            raise apsw.IOError
+        super().xDelete(name, sync)
 
 
 class File(apsw.VFSFile):
@@ -628,6 +654,36 @@ def store_on_disk(path: Path, disk: Disk, runner: asyncio.Runner) -> Iterator[SQ
     runner.run(store.migrate())
     yield store
     runner.run(store.close())
+
+
+def test_a_store_whose_log_cannot_be_removed_is_closed_all_the_same_and_keeps_what_it_stored(
+    path: Path, disk: Disk, runner: asyncio.Runner
+) -> None:
+    async def scenario(*, removable: bool) -> User:
+        disk.deleting_fails = False
+        store = SQLiteStore(path, vfs=disk.name)
+        await store.migrate()
+        if not removable:
+            await put(store, user(), change())
+        found: User = await get(store, KEY)
+        disk.deleting_fails = not removable
+        await store.close()
+        return found
+
+    assert runner.run(scenario(removable=False)) == runner.run(scenario(removable=True)) == user()
+
+
+def test_a_store_with_a_current_schema_opens_although_the_disk_is_full(
+    store_on_disk: SQLiteStore, path: Path, disk: Disk, runner: asyncio.Runner
+) -> None:
+    async def scenario() -> None:
+        disk.writes_until_full = 0
+        other = SQLiteStore(path, vfs=disk.name)
+        await other.migrate()
+        assert await get(other, KEY) is None
+        await other.close()
+
+    runner.run(scenario())
 
 
 @pytest.mark.parametrize("slow", [False, True])

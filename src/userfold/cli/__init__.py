@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or a wrong setting, 3 the data folder 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -23,6 +24,8 @@ from userfold.cli.serving import serve
 from userfold.cli.transfer import export_users, import_users
 from userfold.cli.upkeep import backup, doctor, migrate
 from userfold.cli.users import users_cli
+
+CANNOT_PRINT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # standard output may be a file on a full disk
 
 cli = typer.Typer(
     name="userfold",
@@ -46,6 +49,8 @@ cli.command()(doctor)
 
 def main() -> None:
     """Run the command line and exit with its status. What goes wrong is one line on standard error."""
+    if sys.stdout is None:  # closed by whoever started us, who wants to see nothing
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process
     try:
         status = cli(prog_name="userfold", standalone_mode=False)
         sys.stdout.flush()
@@ -55,10 +60,15 @@ def main() -> None:
     except typer.Abort:
         status = EXIT_FAILED
         say_failure("stopped; nothing was changed")
-    except BrokenPipeError:
-        # Whoever read us has seen enough. Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read us has seen enough
         status = EXIT_FAILED
+        _print_no_more()
+    except OSError as error:
+        if error.errno not in CANNOT_PRINT or error.filename is not None:
+            raise
+        status = EXIT_FAILED
+        _print_no_more()
+        say_failure(f"cannot print what was asked for: {error.strerror}")
     sys.exit(status)
 
 
@@ -67,6 +77,11 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
     if version:
         print_line(__version__)
         raise typer.Exit
+
+
+def _print_no_more() -> None:
+    """Python would complain once more when it flushes standard output at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say_wrong_use(error: TyperException) -> None:

@@ -59,7 +59,7 @@ def list_keys(
 
 @keys_cli.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
     data: DataOption = None,
     database_url: DatabaseOption = None,
     publishable: Annotated[bool, typer.Option("--publishable", help="A key for browsers, not a secret one.")] = False,
@@ -93,7 +93,7 @@ def create_key(
 
 @keys_cli.command("revoke")
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="The key's id, as `userfold keys list` shows it.")],
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `userfold keys list` shows it.")],
     data: DataOption = None,
     database_url: DatabaseOption = None,
 ) -> None:

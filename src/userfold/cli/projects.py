@@ -19,7 +19,7 @@ from userfold.first_start import OPERATOR, FirstKeys, first_keys, make_project
 projects_cli = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List, make, show and change the projects of a database."
 )
-IdArgument = Annotated[str | None, typer.Argument(metavar="[ID]", help="The project; needed where there are several.")]
+IdArgument = Annotated[str | None, typer.Argument(metavar="ID", help="The project; needed where there are several.")]
 
 
 @projects_cli.command("list")
@@ -41,7 +41,7 @@ def list_projects(data: DataOption = None, database_url: DatabaseOption = None, 
 
 @projects_cli.command("create")
 def create_project(
-    name: Annotated[str, typer.Argument(help="What people call it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
     data: DataOption = None,
     database_url: DatabaseOption = None,
     as_json: JsonOption = False,

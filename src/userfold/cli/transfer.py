@@ -21,7 +21,7 @@ from userfold.backup import BackupImpossible, refuse_target, sync
 from userfold.cli.beside import Beside, beside_the_server, read_settings_or_fail, told
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption, ProjectOption
 from userfold.cli.saying import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, counted, fail, print_json, visible
-from userfold.core.errors import DomainError
+from userfold.core.errors import DomainError, IdentifierTaken
 from userfold.storage.port import Store
 from userfold.transfer import LINE_BYTES_MAX, ImportStopped, OnTaken, Report, export_lines, import_lines
 
@@ -29,7 +29,7 @@ STANDARD = "-"  # standard output, or standard input
 
 
 def export_users(
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Where to write; - is standard output.")] = STANDARD,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write; - is standard output.")] = STANDARD,
     data: DataOption = None,
     database_url: DatabaseOption = None,
     project: ProjectOption = None,
@@ -139,7 +139,7 @@ def _tell(report: Report, stopped: ImportStopped | None, as_json: bool) -> None:
         _sum_up(counts, as_json, summary)
         return
     reason = stopped.reason
-    says = told(reason) if isinstance(reason, DomainError) else str(reason) or type(reason).__doc__ or ""
+    says = _why(reason)
     path = reason.path if isinstance(reason, DomainError) else None
     _sum_up(
         {**counts, "stopped": {"line": stopped.line, "code": reason.code, "path": path, "detail": says}},
@@ -147,6 +147,13 @@ def _tell(report: Report, stopped: ImportStopped | None, as_json: bool) -> None:
         summary,
     )
     fail(f"line {stopped.line}: {says} The lines before it are in; --skip goes on once it is mended.")
+
+
+def _why(reason: Exception) -> str:
+    if isinstance(reason, IdentifierTaken) and reason.path == "/id":
+        return "The user is there already; --skip leaves such users alone, --replace erases them first."
+    says = told(reason) if isinstance(reason, DomainError) else str(reason) or type(reason).__doc__ or ""
+    return says.rstrip(".") + "."
 
 
 def _sum_up(summary: dict[str, Any], as_json: bool, line: str) -> None:

@@ -20,7 +20,7 @@ from userfold.core import identifiers, queries
 from userfold.core.applied import Applied
 from userfold.core.claims import keys_of_external_id
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
-from userfold.core.errors import UserNotFound
+from userfold.core.errors import UserNotFound, VersionMismatch
 from userfold.core.jsontext import encode
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, Identifier, Key, Operation, Project, User
@@ -164,8 +164,8 @@ def update_user(
     \b
     Example:  userfold users update 42 '{"public_metadata": {"plan": "pro", "trial": null}}'
     Prints:   what changed, one line each; with --json the user, and under `changes` what was written.
-    Exits:    0 done, also if nothing was different; 1 failed, no such user, an identifier is taken;
-              2 wrong use or setting, no database, a field is not valid.
+    Exits:    0 done, also if nothing was different; 1 failed, no such user, an identifier is taken, the user is no
+              longer at the `version` of the document; 2 wrong use or setting, no database, a field is not valid.
     """
     applied = _update(user_id, _fields(document), project, data=data, database_url=database_url)
     if as_json:
@@ -253,10 +253,20 @@ def _update(user_id: str, fields: dict[str, Any], project: str | None, **given: 
         owner = await beside.project(project)
         user = await _named(beside, owner, user_id)
         edits = (Edit("merge_patch", fields),)
-        command = UpdateUser(project_id=owner.id, author=OPERATOR, user_id=user.id, edits=edits)
-        return await beside.run(command)
+        made_for = _version_of(fields)
+        command = UpdateUser(project_id=owner.id, author=OPERATOR, user_id=user.id, edits=edits, if_match=made_for)
+        try:
+            return await beside.run(command)
+        except VersionMismatch as refusal:
+            fail(f"{refusal} Show the user again, and edit what you find.")
 
     return beside_the_server(read_settings_or_fail(**given), work)
+
+
+def _version_of(fields: dict[str, Any]) -> tuple[int] | None:
+    """The version that a document was read at, if it says. Else what it lacks would seem to have been taken away."""
+    version = fields.get("version")
+    return (version,) if type(version) is int else None
 
 
 def _ask_to_delete(user: User) -> None:

@@ -41,12 +41,15 @@ def migrate(db: apsw.Connection) -> list[int]:
     known = migrations()
     newest = max(known)
     _usable_version(db, newest)  # before anything is written: the file may be somebody else's
+    if db.readonly("main"):  # how SQLite opens what may not be written; it would say so at the first update only
+        raise StoreUnavailable(f"{db.filename} cannot be written to: check its owner and its mode")
     db.pragma("journal_mode", "WAL")
     db.execute("BEGIN EXCLUSIVE")
-    with_rollback = True
     try:
         found = _usable_version(db, newest)
         pending = [number for number in known if number > found]
+        if not pending:
+            return []  # and nothing is written: a server must start although the disk is full
         for sql in [fresh_schema()] if found == 0 else [known[number] for number in pending]:
             db.execute(sql)
         if 0 < found < _SEARCH_SINCE:
@@ -54,10 +57,9 @@ def migrate(db: apsw.Connection) -> list[int]:
         db.pragma("application_id", APPLICATION_ID)
         db.pragma("user_version", newest)
         db.execute("COMMIT")
-        with_rollback = False
         return pending
     finally:
-        if with_rollback:
+        if db.in_transaction:  # on a full disk SQLite itself has ended it, and another error would hide why
             db.execute("ROLLBACK")
 
 

@@ -97,10 +97,14 @@ class SQLiteStore:
             reader.close()
         last = self._last_connection()
         self._writer.close()
-        if self._checkpointer is not None:
-            self._checkpointer.stop()
-        elif last is not None:
-            last.close()
+        try:
+            if self._checkpointer is not None:
+                self._checkpointer.stop()
+            elif last is not None:
+                last.close()
+        except apsw.Error as error:
+            # Everything that was answered is durable in the log; whoever opens the file next copies it back.
+            log.warning("%s was not closed properly: %s: %s", self.path, type(error).__name__, error)
 
     def _last_connection(self) -> apsw.Connection | None:
         """SQLite copies the log back when its last connection closes: that one must scrub, if anything was written."""
