@@ -181,7 +181,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
         given = dict(pairs)
         for name in given.keys() - set(allowed):
-            raise ParameterUnknown(name=name[:64].encode(errors="replace").decode())
+            raise ParameterUnknown(name=name[:64])
         for name, value in given.items():
             if _UNDECODED.search(value):
                 raise ParameterInvalid(name=name, reason="it is not UTF-8")

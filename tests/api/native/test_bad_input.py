@@ -292,3 +292,9 @@ def test_what_is_just_within_the_limits_is_taken(api: InProcess) -> None:
 def test_a_bad_field_is_refused_with_all_that_came_with_it(api: InProcess, user: dict[str, Any]) -> None:
     document = {"name": "Bea", "traits": {"b": 2}, "locale": 7, "public_metadata": {"c": 3}}
     refused(api, Bad(document, 422, "field_invalid", "/locale"), "PATCH", f"/v1/users/{user['id']}")
+
+
+def test_the_reason_names_types_in_words(api: InProcess) -> None:
+    user = api.user()
+    reply = api.ask("POST", f"/v1/users/{user['id']}/events", {"name": "a", "occurred_at": 1.5})
+    assert reply.json()["detail"].endswith("expected an integer or null, got a decimal.")
