@@ -174,7 +174,7 @@ def test_the_version(tmp_path: Path) -> None:
         (["keys", "--help"], ["list", "create", "revoke"]),
         (["keys", "create", "--help"], ["NAME", "--publishable", "--project"]),
         (["keys", "list", "--help"], ["--json"]),
-        (["keys", "revoke", "--help"], ["KEY_ID"]),
+        (["keys", "revoke", "--help"], ["{ID}", "the key's id"]),
     ],
     ids=lambda value: " ".join(value),
 )
