@@ -377,8 +377,7 @@ class _View(Mapping[Key, Found]):
         removals: dict[Key, Record | None] = {}
         updates: dict[Key, Update] = {}
         inserts: dict[Key, Record] = {}
-        held = {key: record for key, record in self._held.items() if not self._is_removed(key, record)}
-        stored = {**held, **self._stored_members()}
+        stored = self._held if self._knows_no_collection() else self._stored()
         for key, after in self._written.items():
             before = stored.get(key)
             if isinstance(before, tuple):
@@ -391,6 +390,15 @@ class _View(Mapping[Key, Found]):
             else:
                 updates[key] = Update(before, after)
         return Write(batch_id=batch_id, removals=removals, updates=updates, inserts=inserts)
+
+    def _knows_no_collection(self) -> bool:
+        """Whether no command has looked at a collection or removed one: so it is in most batches, which are updates."""
+        return not any(key.kind in COLLECTIONS for keys in (self._held, self._written) for key in keys)
+
+    def _stored(self) -> dict[Key, Found]:
+        """What the store holds of all that was read, alone or as a member, and that this batch does not remove."""
+        held = {key: record for key, record in self._held.items() if not self._is_removed(key, record)}
+        return {**held, **self._stored_members()}
 
     def _stored_members(self) -> dict[Key, Record]:
         """The records that were read as members of a collection; one of a removed collection is no longer there."""

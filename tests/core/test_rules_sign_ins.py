@@ -24,8 +24,8 @@ from tests.core.driver import (
     update,
 )
 from userfold.core.commands import RevokeSignIn, RevokeSignIns
-from userfold.core.records import Key, SignIn
-from userfold.core.sign_ins import LIVE_MAX
+from userfold.core.records import Key, SignIn, User
+from userfold.core.sign_ins import LIVE_MAX, is_signed_in
 
 
 def ada() -> Database:
@@ -224,3 +224,25 @@ def test_deleting_a_user_removes_its_sign_ins() -> None:
     run(delete("user_a"), records)
     assert [r.id for r in records.values() if isinstance(r, SignIn)] == ["ses_b"]
     assert refusal(revoke("ses_000"), records).code == "session_not_found"
+
+
+STILL_SIGNED_IN = [
+    ({}, {}, 0, True),
+    ({}, {}, 9, True),
+    ({}, {}, 10, False),  # it has expired
+    ({"status": "revoked"}, {}, 0, False),
+    ({}, {"disabled": True}, 0, False),
+    ({}, {"locked": True}, 0, True),
+    ({}, {"id": "user_b"}, 0, False),
+    ({}, None, 0, False),
+]
+
+
+@pytest.mark.parametrize(("sign_in_says", "user_says", "later", "expected"), STILL_SIGNED_IN)
+def test_a_token_is_good_while_its_sign_in_and_its_user_are(
+    sign_in_says: dict[str, Any], user_says: dict[str, Any] | None, later: int, expected: bool
+) -> None:
+    fields: dict[str, Any] = {"id": "ses_1", "user_id": "user_a", "token_digest": "ab", "created_at": NOW}
+    begun = SignIn(**fields | {"expires_at": NOW + 10} | sign_in_says)
+    user = None if user_says is None else User(**{"id": "user_a"} | user_says)
+    assert is_signed_in(begun, user, NOW + later) is expected

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from operator import attrgetter, is_
 from typing import Literal
 
 import msgspec
@@ -34,7 +35,9 @@ SEARCHED_FIELDS = (
     "contact_phone",
     "segments",
 )
-# Of these, a short text is looked for at the beginning.
+_searched = attrgetter(*SEARCHED_FIELDS)
+
+# Terms of these kinds are looked through for a short text, at their beginning.
 TERM_KINDS = (
     "id",
     "folded_id",
@@ -104,7 +107,7 @@ def wanted(asked: str) -> str | None:
 
 def same_terms(before: User, after: User) -> bool:
     """Whether two versions of a user are found by the same; quick, because what did not change is shared."""
-    return all(getattr(before, field) is getattr(after, field) for field in SEARCHED_FIELDS)
+    return all(map(is_, _searched(before), _searched(after)))
 
 
 def matches(user: User, query: UserQuery) -> bool:

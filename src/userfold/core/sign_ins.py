@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from userfold.core.reading import Records, Writes, read_members
-from userfold.core.records import Key, SignIn
+from userfold.core.records import Key, SignIn, User
 
 LIVE_MAX = 100  # of one user; with one more, the oldest ends
 # All of a user's are read when one begins: somebody who signs in every minute must not have more and more of them.
@@ -27,6 +27,11 @@ def revoke_all(project_id: str, user_id: str, records: Records, now: int) -> Wri
     """The writes that end every live sign-in of a user."""
     members = read_members(records, Key("sign_ins", project_id, user_id), SignIn)
     return {_key(project_id, member): revoked(member, now) for member in members if member.is_live(now)}
+
+
+def is_signed_in(sign_in: SignIn, user: User | None, now: int) -> bool:
+    """Whether who shows the token of `sign_in` is `user` at `now` (ms). A locked user stays signed in."""
+    return sign_in.is_live(now) and user is not None and user.id == sign_in.user_id and not user.disabled
 
 
 def revoked(sign_in: SignIn, now: int) -> SignIn:

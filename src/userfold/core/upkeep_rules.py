@@ -35,6 +35,14 @@ def reads_forgotten(command: Forget) -> tuple[Key, ...]:
     return command.keys
 
 
+def is_left(created_at: int, deleted_at: int) -> bool:
+    """Whether what was made at `created_at` (ms) was a user's who was deleted at `deleted_at`.
+
+    One of that id may have been made since; what is younger is that one's.
+    """
+    return created_at <= deleted_at
+
+
 def _expired(key: Key, record: Any, records: Records, now: int) -> bool:
     return bool(record.expires_at <= now)
 
@@ -44,9 +52,8 @@ def _long_expired(key: Key, record: Any, records: Records, now: int) -> bool:
 
 
 def _of_deleted_user(key: Key, record: Any, records: Records, now: int) -> bool:
-    """From before its user was deleted. One of that id may have been made since; what is younger is that one's."""
     erasure = read(records, Key("erasure", key.project_id, record.user_id or ""), Erasure)
-    return erasure is not None and record.created_at <= erasure.at
+    return erasure is not None and is_left(record.created_at, erasure.at)
 
 
 def _swept(key: Key, record: Any, records: Records, now: int) -> bool:

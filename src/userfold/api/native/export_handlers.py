@@ -14,6 +14,7 @@ from userfold.api.wire import JSON, Reply, Request, Service
 from userfold.core.claims import identifier_key, identifiers_of
 from userfold.core.jsontext import encode
 from userfold.core.records import Identifier, Key, Record, Secrets, Segment, Session, SignIn, Tombstone, User
+from userfold.core.upkeep_rules import is_left
 
 PAGE = wire.PAGE_SIZE_MAX
 _NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9._-]")
@@ -93,9 +94,9 @@ async def _sessions(service: Service, project_id: str, user_id: str) -> AsyncIte
     """Its tracking sessions, without those that an earlier user of that id has left."""
     key = Key("tombstone", project_id, user_id)
     tombstone = (await service.store.get((key,)))[key]
-    since = tombstone.at if isinstance(tombstone, Tombstone) else -1
+    deleted_at = tombstone.at if isinstance(tombstone, Tombstone) else -1
     async for page in _of_user(service, "session", project_id, user_id):
-        yield [session for session in page if isinstance(session, Session) and session.created_at > since]
+        yield [one for one in page if isinstance(one, Session) and not is_left(one.created_at, deleted_at)]
 
 
 async def _changes(service: Service, project_id: str, user: User) -> AsyncIterator[Sequence[Any]]:

@@ -12,6 +12,7 @@ from userfold.api.wire import Reply, Request, Service, json_reply
 from userfold.core.commands import RevokeSignIn, RevokeSignIns, SignInUser
 from userfold.core.errors import SessionNotFound
 from userfold.core.records import Key, SignIn, User
+from userfold.core.sign_ins import is_signed_in
 
 NOT_ACTIVE = Introspection(active=False)
 
@@ -94,11 +95,11 @@ async def verify_session(service: Service, request: Request) -> Reply:
     token = wire.body(request, TokenInput).token
     found = await _session(service, request.project_id, tokens.session_id_of(token))
     now = service.engine.now()
-    if found is None or not tokens.matches(token, found.token_digest) or not found.is_live(now):
+    if found is None or not tokens.matches(token, found.token_digest):
         return json_reply(200, NOT_ACTIVE)
     key = Key("user", request.project_id, found.user_id)
     user = (await service.store.get((key,)))[key]
-    if not isinstance(user, User) or user.disabled:
+    if not isinstance(user, User) or not is_signed_in(found, user, now):
         return json_reply(200, NOT_ACTIVE)
     issued, expires = found.created_at // 1000, found.expires_at // 1000
     session = wire.session(found, now)

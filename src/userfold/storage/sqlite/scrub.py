@@ -34,9 +34,12 @@ def scrubbed(page: bytes, number: int) -> bytes:
     free_from = start + header + 2 * cells
     free_to = int.from_bytes(page[start + 5 : start + 7]) or 65536
     free = free_to - free_from
-    if not 0 < free <= len(page) - free_from or page.count(0, free_from, free_to) == free:
+    if not 0 < free <= len(page) - free_from:
         return page
-    return b"".join((page[:free_from], bytes(free), page[free_to:]))
+    zeros = bytes(free)
+    if page[free_from:free_to] == zeros:
+        return page
+    return b"".join((page[:free_from], zeros, page[free_to:]))
 
 
 class ScrubbingVFS(apsw.VFS):
