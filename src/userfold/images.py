@@ -36,7 +36,7 @@ from userfold.storage.port import StoreFull, StoreUnavailable
 
 IMAGE_BYTES_MAX = 10 << 20
 SIDE_MAX = 4_096
-THREADS = 2  # a picture of the greatest size takes some 200 MiB while it is decoded and encoded
+THREADS = 2  # a picture of the greatest size takes up to some 260 MiB while it is decoded and encoded
 WAITING_MAX = 16  # each holds up to `IMAGE_BYTES_MAX`
 LISTED_AT_ONCE = 200
 
@@ -70,11 +70,9 @@ class _Output(msgspec.Struct, frozen=True, kw_only=True):
 
 _PNG = _Output(format="PNG", content_type="image/png", extension="png", modes=("1", "L", "LA", "RGB", "RGBA"))
 _JPEG = _Output(format="JPEG", content_type="image/jpeg", extension="jpg", modes=("L", "RGB"), options={"quality": 90})
-_WEBP = _Output(
-    format="WEBP", content_type="image/webp", extension="webp", modes=("RGB", "RGBA"), options={"quality": 90}
-)
-# What it came as (MPO: several JPEGs in one file, as phones make them) → what it is kept as. All others: PNG.
-_OUTPUTS = {"JPEG": _JPEG, "MPO": _JPEG, "WEBP": _WEBP}
+# What it came as (MPO: several JPEGs in one file, as phones make them) → what it is kept as, if nothing of it is
+# transparent. All others: PNG. WebP is not written: that takes seconds and 400 MiB, and fails for some pictures.
+_OUTPUTS = {"JPEG": _JPEG, "MPO": _JPEG, "WEBP": _JPEG}
 
 
 def picture_of(content: bytes) -> Picture:
@@ -82,7 +80,7 @@ def picture_of(content: bytes) -> Picture:
     try:
         with _opened(content) as image:
             _check_size(*image.size)
-            kept_as = _OUTPUTS.get(image.format or "", _PNG)
+            kept_as = _PNG if image.has_transparency_data else _OUTPUTS.get(image.format or "", _PNG)
             ImageOps.exif_transpose(image, in_place=True)
             return _encoded(image, kept_as)
     except (ImageInvalid, ImageTooLarge):
@@ -119,8 +117,7 @@ def _check_size(width: int, height: int) -> None:
 
 def _encoded(image: Pixels.Image, kept_as: _Output) -> Picture:
     if image.mode not in kept_as.modes or image.has_transparency_data:
-        transparent = image.has_transparency_data and "RGBA" in kept_as.modes
-        image = image.convert("RGBA" if transparent else "RGB")
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     image.info.clear()  # some of it would be written again, such as comments
     buffer = io.BytesIO()
     image.save(buffer, kept_as.format, **kept_as.options)

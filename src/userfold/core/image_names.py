@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 from userfold.core.ids import time_of
 
 # {extension: content type} of what is stored.
-CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
 
 _NAME = re.compile(rf"([A-Za-z0-9_~=-]+)/(img_[0-7][0-9a-hjkmnp-tv-z]{{25}})\.({'|'.join(CONTENT_TYPES)})")
 
