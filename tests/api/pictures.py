@@ -55,8 +55,8 @@ def ico_of(png: bytes) -> bytes:
 
 def ico_of_bitmap(width: int, height: int) -> bytes:
     """An icon that says to be of 16 × 16 pixels, with the beginning of a larger bitmap inside."""
-    header = struct.pack("<IiiHHIIiiII", 40, width, 2 * height, 1, 8, 1, 0, 0, 0, 0, 0)
-    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 8, len(header), 22) + header
+    header = struct.pack("<IiiHHIIiiII", 40, width, 2 * height, 1, 32, 0, 0, 0, 0, 0, 0)
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(header), 22) + header
 
 
 def webp_header(width: int, height: int) -> bytes:
