@@ -16,6 +16,7 @@ import itertools
 import os
 import re
 import struct
+import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,9 @@ LISTED_AT_ONCE = 200
 # What is read. Pillow knows a hundred formats more, some of which start other programs.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")  # and icons
 ICO_MAGIC, PNG_MAGIC = b"\0\0\1\0", b"\x89PNG\r\n\x1a\n"
+
+# Pillow says on standard error what we say to who asked: that a picture is too large.
+warnings.filterwarnings("ignore", category=Pixels.DecompressionBombWarning)
 
 T = TypeVar("T")
 
