@@ -29,6 +29,7 @@ from userfold.core.queries import UserQuery
 from userfold.core.records import Change, EffectiveSettings, Key, Project, Record, User
 from userfold.engine import random_bits
 from userfold.first_start import OPERATOR
+from userfold.images import images_in_memory
 from userfold.storage.port import Counters, Fold, Read, Records, Store, T, Write
 from userfold.tokens import api_key, new_publishable_key, new_secret_key
 
@@ -360,10 +361,11 @@ class InProcess:
 def in_process(runner: asyncio.Runner, store: Store) -> Iterator[InProcess]:
     """The application over `store`, with one project. The store is not closed."""
     watched = Watched(store)
-    app = runner.run(build_app(watched, public_url="http://userfold.test"))
+    app = runner.run(build_app(watched, images=images_in_memory(), public_url="http://userfold.test"))
     yield InProcess(runner, app, watched, runner.run(make_project(app)))
     runner.run(app.service.engine.close())
     app.service.passwords.close()
+    app.service.images.close()
 
 
 async def make_project(app: App) -> Keys:

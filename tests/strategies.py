@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, UpdateUser, UpsertUser
-from userfold.core.records import EmailAddress, PhoneNumber, User
+from userfold.core.records import EmailAddress, Image, PhoneNumber, User
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"
@@ -137,6 +137,19 @@ def phone_numbers() -> st.SearchStrategy[PhoneNumber]:
     )
 
 
+def images() -> st.SearchStrategy[Image]:
+    return st.builds(
+        Image,
+        name=texts.filter(bool),
+        content_type=st.sampled_from(["image/jpeg", "image/png"]),
+        size=st.integers(1, 1 << 40),
+        sha256=texts,
+        width=st.integers(1, 4096),
+        height=st.integers(1, 4096),
+        created_at=times,
+    )
+
+
 def users() -> st.SearchStrategy[User]:
     """Any user that a store could be asked to keep; the rules may allow fewer."""
     bags = json_objects(max_leaves=6)
@@ -155,6 +168,7 @@ def users() -> st.SearchStrategy[User]:
         contact_phone=optional_texts,
         locale=optional_texts,
         timezone=optional_texts,
+        image=st.none() | images(),
         public_metadata=bags,
         private_metadata=bags,
         unsafe_metadata=bags,

@@ -16,9 +16,11 @@ from userfold.api.clerk import wire as clerk_wire
 from userfold.api.native import errors as native_errors
 from userfold.api.native import pages as native_pages
 from userfold.api.native import routes as native
+from userfold.core.image_names import content_type_of_image, is_image_name
 from userfold.directory import Directory
 from userfold.engine import Engine, Stopping
 from userfold.forwarded import Network, is_local
+from userfold.images import Images
 from userfold.storage.port import Store
 
 DEFAULT_IMAGE = (
@@ -84,17 +86,24 @@ class App:
         """Answer what is waiting, then let go of the store."""
         await self.service.engine.close()
         self.service.passwords.close()
+        self.service.images.close()
         await self.service.store.close()
 
 
 async def build_app(
-    store: Store, *, public_url: str, trusted_proxies: tuple[Network, ...] = (), access_log: bool = False
+    store: Store,
+    *,
+    images: Images,
+    public_url: str,
+    trusted_proxies: tuple[Network, ...] = (),
+    access_log: bool = False,
 ) -> App:
     """The application over a store, which is migrated first. Raises a `StoreError`."""
     await store.migrate()
     service = wire.Service(
         engine=Engine(store, clock_ms=clock_ms),
         store=store,
+        images=images,
         directory=Directory(store),
         public_url=public_url,
         trusted_proxies=trusted_proxies,
@@ -130,10 +139,25 @@ async def _default_image(service: wire.Service, request: wire.Request) -> wire.R
     return wire.Reply(200, DEFAULT_IMAGE, headers)
 
 
+async def _image(service: wire.Service, request: wire.Request) -> wire.Reply:
+    """Bytes of this name never change, so nobody need ask for them twice."""
+    name = "/".join(request.params.values())
+    content = await service.images.get(name) if is_image_name(name) else None
+    if content is None:
+        raise wire.PathUnknown
+    headers = (
+        (b"content-type", content_type_of_image(name).encode()),
+        (b"cache-control", b"public, max-age=31536000, immutable"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    return wire.Reply(200, content, headers)
+
+
 OPERATIONS: Sequence[wire.Route] = (
     wire.Route("GET", "/", _root),
     wire.Route("GET", "/healthz", _healthz),
     wire.Route("GET", "/readyz", _readyz),
     wire.Route("GET", "/images/default.svg", _default_image),
+    wire.Route("GET", "/images/{user_id}/{file}", _image),
     *native_pages.ROUTES,
 )

@@ -35,6 +35,7 @@ async def examine(settings: Settings, environment: Mapping[str, str], now: int, 
     findings = [*_variables(environment), _public_url(settings.public_url), *_folder(settings.data)]
     findings += [_private(path) for path in _secret_files(settings) if path.is_file()]
     findings += [_free_space(folder) for folder in _folders(settings)]
+    findings += _images(settings.images)
     findings += [_lock(settings)]
     if not settings.database.exists():
         advice = "`userfold serve` makes one; if there should be one, check --data and USERFOLD_DATABASE_URL"
@@ -120,6 +121,15 @@ def _free_space(folder: Path) -> Finding:
     if free < FREE_BYTES_LOW:
         return _warning("free space", says, "make room soon: a backup and the write-ahead log need some too")
     return _ok("free space", says)
+
+
+def _images(folder: Path) -> Iterator[Finding]:
+    """Whether users can be given images: the server writes nothing there until one is."""
+    if folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        yield _ok("images", f"{folder} can be read and written")
+    elif os.path.lexists(folder):
+        says = f"{folder} is no folder that this user can write to"
+        yield _failed("images", says, "check its owner and its mode")
 
 
 def _lock(settings: Settings) -> Finding:

@@ -20,6 +20,7 @@ import uvloop
 
 from userfold.app import App, build_app
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
+from userfold.images import images_in
 from userfold.locks import hold_data
 from userfold.settings import Settings
 from userfold.storage.port import MaintainedStore
@@ -78,6 +79,7 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
     try:
         app = await build_app(
             store,
+            images=images_in(settings.images),
             public_url=settings.public_url or own_address(settings, address),
             trusted_proxies=settings.trusted_proxies,
             access_log=settings.access_log,
@@ -95,7 +97,7 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
         gc.collect()
         gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
         service = app.service
-        sweeping = asyncio.create_task(Sweeper(service.engine, store, service.directory).run())
+        sweeping = asyncio.create_task(Sweeper(service.engine, store, service.directory, service.images).run())
         try:
             await _Server(app, ready=lambda: _print(say, f"Userfold is ready at {address}")).serve([listener])
         finally:

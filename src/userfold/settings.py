@@ -39,6 +39,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     publishable_key: str | None = None
     product_id: str | None = None
 
+    @property
+    def images(self) -> Path:
+        """The folder of users' pictures."""
+        return self.data / "images"
+
 
 def read_settings(
     environment: Mapping[str, str],

@@ -18,12 +18,15 @@ from userfold.core.trust import Author
 from userfold.core.upkeep_rules import ERASURES_KEPT_MS, SIGN_INS_KEPT_MS
 from userfold.directory import Directory
 from userfold.engine import Busy, Engine
+from userfold.image_sweep import sweep_images, sweep_images_of
+from userfold.images import Images
 from userfold.segment_sweep import sweep_deleted_segments
 from userfold.storage.port import Store, StoreError
 
 log = logging.getLogger("userfold.sweeps")
 
 EVERY_S = 60.0
+IMAGES_EVERY_MS = 600_000
 CHUNK = 200  # records in one command: a transaction of a few milliseconds
 UPKEEP = Author(source="system", actor="sweep", trust="backend")
 
@@ -36,10 +39,14 @@ _CHILDREN = ("session", "event")
 class Sweeper:
     """Sweeps every `every_s` seconds while `run` runs. `sweep` does it now."""
 
-    def __init__(self, engine: Engine, store: Store, directory: Directory, *, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, directory: Directory, images: Images, *, every_s: float = EVERY_S
+    ) -> None:
         self._engine = engine
         self._store = store
         self._directory = directory
+        self._images = images
+        self._images_swept_at = 0
         self._every_s = every_s
 
     async def run(self) -> None:
@@ -62,11 +69,21 @@ class Sweeper:
         for erasure in await self._store.list("erasure"):
             assert isinstance(erasure, Erasure)
             removed += await self._erase(erasure)
+        removed += await self._sweep_images()
         # Last, because its commands are about users, who may be in the way in more ways than what is over.
         while await sweep_deleted_segments(self._engine, self._store):
             pass
         if removed:
             log.info("the sweep removed %d records that nobody needs any more", removed)
+        return removed
+
+    async def _sweep_images(self) -> int:
+        """Look at all images, now and then: that may be a million files, or requests to somebody else's store."""
+        now = self._engine.now()
+        if now < self._images_swept_at + IMAGES_EVERY_MS:
+            return 0
+        removed = await sweep_images(self._images, self._store, now)
+        self._images_swept_at = now
         return removed
 
     async def _remove_expired(self, kind: str, before: int) -> int:
@@ -89,6 +106,7 @@ class Sweeper:
                 keys = [Key(kind, project_id, record.id) for record in records]  # type: ignore[attr-defined]
                 removed += await self._forget(keys)
                 after = keys[-1].id
+        removed += await sweep_images_of(self._images, self._store, erasure)
         if erasure.at + ERASURES_KEPT_MS <= self._engine.now():
             await self._forget([Key("erasure", project_id, erasure.id)])
         return removed

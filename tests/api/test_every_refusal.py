@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.api.browser import Browser
+from tests.api.pictures import png_header
 from tests.contract.samples import folding
 from userfold.core import errors as core
 from userfold.core.records import Key
@@ -64,6 +65,16 @@ def with_header(name: str, value: str, document: Any) -> Meet:
     def meet(browser: Browser) -> httpx.Response:
         user = browser.api.user()
         return browser.api.ask("PATCH", f"/v1/users/{user['id']}", document, headers={name: value})
+
+    return meet
+
+
+def showing(content: bytes) -> Meet:
+    """Try to give a user this as a picture."""
+
+    def meet(browser: Browser) -> httpx.Response:
+        path = f"/v1/users/{browser.api.user()['id']}/image"
+        return browser.api.ask("PUT", path, content=content, content_type="image/png")
 
     return meet
 
@@ -131,6 +142,8 @@ MET: dict[str, Meet] = {
     "field_format_invalid": posting({"email_addresses": ["ada"]}),
     "bag_too_large": posting({"traits": {"a": "x" * 70_000}}),
     "bag_too_deep": posting(content=b'{"traits": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}"),
+    "image_invalid": showing(b"<svg/>"),
+    "image_too_large": showing(png_header(4_097, 1)),
     "operation_invalid": operating({"op": "set", "path": "/traits/plan"}),
     "operation_unknown": operating({"op": "increment", "path": "/traits/n"}, content_type=JSON_PATCH),
     "path_not_found": operating({"op": "remove", "path": "/traits/nothing"}),

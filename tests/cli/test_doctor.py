@@ -165,6 +165,14 @@ def test_a_database_that_cannot_be_written_to_has_failed(inside: Inside) -> None
     assert about(looked(inside.data), "store").state == "failed"
 
 
+def test_images_that_have_nowhere_to_go_are_found_before_a_user_is_given_one(inside: Inside) -> None:
+    (inside.data / "images").mkdir()
+    assert about(looked(inside.data), "images").state == "ok"
+    (inside.data / "images").rmdir()
+    (inside.data / "images").touch()
+    assert about(looked(inside.data), "images").state == "failed"
+
+
 def test_what_others_can_get_at_is_named_with_the_command_that_mends_it(inside: Inside) -> None:
     inside.data.chmod(0o755)
     (inside.data / "secret.key").touch(mode=0o644)

@@ -29,6 +29,17 @@ EMAIL = {
 }
 
 
+IMAGE = {
+    "name": "user_a/img_01m7zvgwjn3gg1x0fanetqa3a0.png",
+    "content_type": "image/png",
+    "size": 70,
+    "sha256": "a" * 64,
+    "width": 4,
+    "height": 2,
+    "created_at": NOW,
+}
+
+
 def full() -> Line:
     """A line with something in most places."""
     return line(
@@ -40,6 +51,7 @@ def full() -> Line:
         public_metadata={"a": [1, None, 1.0]},
         owned=["external_id"],
         external_id_aliases=["b"],
+        image=IMAGE,
         password_enabled=True,
     ) | {
         "system": {"identifiers": {"external_id|b": "browser"}},
@@ -110,6 +122,10 @@ def both(name: str, value: Any) -> Callable[[Line], None]:
     return change
 
 
+def image(name: str, value: Any) -> Callable[[Line], None]:
+    return both("image", IMAGE | {name: value})
+
+
 def address(name: str, value: Any) -> Callable[[Line], None]:
     return both("email_addresses", [EMAIL | {name: value}])
 
@@ -159,6 +175,15 @@ BAD: list[tuple[Callable[[Line], None], str, str]] = [
     (both("email_addresses", [EMAIL, EMAIL | {"email_address": "b@b.example"}]), "field_invalid", "/email_addresses"),
     # The history.
     (put("changes", value=[]), "history_invalid", "/changes"),
+    (image("nick", "x"), "field_unknown", "/image/nick"),
+    (image("name", "user_b/img_01m7zvgwjn3gg1x0fanetqa3a0.png"), "field_invalid", "/image/name"),
+    (image("name", "user_a/../userfold.db"), "field_invalid", "/image/name"),
+    (image("content_type", "text/html"), "field_invalid", "/image/content_type"),
+    (image("size", 0), "field_invalid", "/image/size"),
+    (image("width", -1), "field_invalid", "/image/width"),
+    (image("height", 0), "field_invalid", "/image/height"),
+    (image("sha256", "A" * 64), "field_invalid", "/image/sha256"),
+    (image("created_at", -1), "field_invalid", "/image/created_at"),
     (put("changes", 0, "nick", value=1), "field_unknown", "/changes/0/nick"),
     (put("changes", 0, "id", value=""), "field_format_invalid", "/changes/0/id"),
     (put("changes", 0, "trust", value="root"), "field_invalid", "/changes/0/trust"),

@@ -34,6 +34,7 @@ WRITERS = {
     "locked": "backend",
     "second_factor_policy": "backend",
     "segments": "system",
+    "image": "system",
     "owned": "system",
     "external_id_aliases": "system",
     "password_enabled": "system",

@@ -31,9 +31,11 @@ from userfold.core.commands import (
     Once,
     Operate,
     RecordEvent,
+    RemoveImage,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
+    SetImage,
     SignInUser,
     StartSession,
     UnassignSegment,
@@ -43,12 +45,14 @@ from userfold.core.commands import (
     UpsertUser,
     UserLine,
 )
+from userfold.core.image_names import image_name
 from userfold.core.merge import MODES
 from userfold.core.operations import OPERATIONS
 from userfold.core.records import (
     ApiKey,
     AttributeDefinition,
     Change,
+    Image,
     Operation,
     Project,
     Secrets,
@@ -214,6 +218,12 @@ of_segment = {"author": st.just(BACKEND), "segment_id": segment_ids}
 attribute_names = st.sampled_from(["n", "c/d"])
 attribute_ids = st.sampled_from(["#0", "#0", "#1"])
 
+# Two pictures, of a time that a deletion may be before or after. The user's id is put into their names.
+IMAGES = [
+    Image(name="", content_type="image/png", size=70, sha256=digest, width=4, height=2, created_at=at)
+    for digest, at in (("aa", 0), ("bb", 1 << 50))
+]
+
 commands: st.SearchStrategy[Command] = weighted(
     (
         3,
@@ -268,6 +278,8 @@ commands: st.SearchStrategy[Command] = weighted(
             if_match=versions,
         ),
     ),
+    (2, of_project(SetImage, author=authors, user_id=user_ids, image=st.sampled_from(IMAGES), if_match=versions)),
+    (1, of_project(RemoveImage, author=authors, user_id=user_ids, if_match=versions)),
     (2, of_project(DeleteUser, author=authors, user_id=user_ids, if_match=versions)),
     (1, of_project(StartSession, author=authors)),
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
@@ -338,6 +350,9 @@ class Made:
                 ids[name] = self._user(getattr(command, name))
         if isinstance(command, UpsertUser | RecordEvent):
             ids["session_id"] = self._session(command.session_id)
+        if isinstance(command, SetImage):
+            name = image_name(ids["user_id"], "img_01m7zvgwjn3gg1x0fanetqa3a0", "png")
+            ids["image"] = msgspec.structs.replace(command.image, name=name)
         if isinstance(command, SignInUser):
             ids["session_id"] = f"sis_{len(self.sign_ins):04d}"
             self.sign_ins.append(ids["session_id"])

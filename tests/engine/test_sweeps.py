@@ -29,6 +29,7 @@ from userfold.core.rules import ONCE_MS
 from userfold.core.upkeep_rules import DELETED_SEGMENTS_KEPT_MS, ERASURES_KEPT_MS, SIGN_INS_KEPT_MS
 from userfold.directory import Directory
 from userfold.engine import Engine
+from userfold.images import images_in_memory
 from userfold.segment_sweep import USERS_AT_ONCE
 from userfold.storage.port import Store, StoreUnavailable
 from userfold.sweeps import CHUNK, Sweeper
@@ -55,7 +56,8 @@ class Swept:
         self.clock = Clock()
         self.engine = engine_of(store, clock_ms=self.clock)
         self.directory = Directory(store)
-        self.sweeper = Sweeper(self.engine, store, self.directory)
+        self.images = images_in_memory()
+        self.sweeper = Sweeper(self.engine, store, self.directory, self.images)
 
     async def sweep_at(self, now: int) -> int:
         self.clock.now = now
@@ -286,7 +288,7 @@ def test_a_sweep_that_failed_is_made_again(
     async def scenario() -> None:
         failing = FailsOnce(store)
         engine = Engine(store, clock_ms=lambda: NOW)
-        sweeping = asyncio.create_task(Sweeper(engine, failing, Directory(store), every_s=0).run())  # type: ignore[arg-type]
+        sweeping = asyncio.create_task(Sweeper(engine, failing, Directory(store), images_in_memory(), every_s=0).run())  # type: ignore[arg-type]
         async with asyncio.timeout(60):
             await failing.searched.wait()
         sweeping.cancel()

@@ -81,9 +81,9 @@ class Incoming:
         if declared.isdigit() and int(declared) > size_max:
             raise BodyTooLarge(size_max=size_max)
 
-    async def whole(self) -> bytes:
+    async def whole(self, size_max: int = BODY_BYTES_MAX) -> bytes:
         """The whole body. Raises `ClientGone`, and `BodyTooLarge`: unread, if its length is declared."""
-        self.require_size(BODY_BYTES_MAX)
+        self.require_size(size_max)
         chunks: list[bytes] = []
         size = 0
         more = True
@@ -93,8 +93,8 @@ class Incoming:
                 raise ClientGone
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            if size > BODY_BYTES_MAX:
-                raise BodyTooLarge(size_max=BODY_BYTES_MAX)
+            if size > size_max:
+                raise BodyTooLarge(size_max=size_max)
             more = message.get("more_body", False)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

@@ -16,27 +16,37 @@ import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
-from userfold.api.bodies import LINES_BYTES_MAX, ClientGone, ClientStalled, Incoming, Message, ReadAhead, Receive
+from userfold.api.bodies import (
+    BODY_BYTES_MAX,
+    LINES_BYTES_MAX,
+    ClientGone,
+    ClientStalled,
+    Incoming,
+    Message,
+    ReadAhead,
+    Receive,
+)
 from userfold.core import jsontext
 from userfold.core.applied import Applied
-from userfold.core.commands import Command, CreateUser, UpsertUser
+from userfold.core.commands import Command, CreateUser, SetImage, UpsertUser
 from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTooDeep, UserNotFound
-from userfold.core.records import EffectiveSettings
+from userfold.core.records import EffectiveSettings, Image
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
-from userfold.engine import Busy, Engine, Stopping
+from userfold.engine import Busy, Engine, Stopping, random_bits
 from userfold.forwarded import Network, client_address
+from userfold.images import Images, images_in_memory, named_image
 from userfold.logs import about
 from userfold.rate_limits import Kind, RateLimits
 from userfold.secrets import Passwords
-from userfold.storage.port import Store, StoreError
+from userfold.storage.port import OutcomeUnknown, Store, StoreError
 
 log = logging.getLogger("userfold.api")
 access_log = logging.getLogger("userfold.access")
@@ -222,6 +232,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise ContentTypeUnsupported(wanted=" or ".join(content_types), given=given[:64])
         return media_type
 
+    def require_image(self) -> bytes:
+        """The body, which must be said to be an image; of which kind is judged by its bytes."""
+        given = self.header(b"content-type") or ""
+        if not given.strip().lower().startswith("image/"):
+            raise ContentTypeUnsupported(wanted="image/*", given=given[:64])
+        return self.body
+
 
 Pieces = AsyncGenerator[bytes, None]
 
@@ -247,6 +264,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     directory: Directory
     public_url: str
+    images: Images = msgspec.field(default_factory=images_in_memory)
     passwords: Passwords = msgspec.field(default_factory=Passwords)
     rate_limits: RateLimits = msgspec.field(default_factory=RateLimits)
     trusted_proxies: tuple[Network, ...] = ()
@@ -258,6 +276,41 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(command, (CreateUser, UpsertUser)) and request.is_limited and not dry_run:
             return await self._run_limited(request, request.caller, command)
         return await self.engine.run(command, request.caller.settings, size=len(request.body), dry_run=dry_run)
+
+    async def set_image(
+        self,
+        request: Request,
+        user_id: str,
+        content: bytes,
+        make: Callable[[Image], SetImage],
+        *,
+        dry_run: bool = False,
+    ) -> Applied:
+        """What giving a user the picture `content` came to; `make`: the command that names it. Raises a `Refusal`.
+
+        Making the picture awaits, so updates that bring one are applied in the order in which these are ready.
+        """
+        picture = await self.images.picture_of(content)
+        image = named_image(picture, user_id, self.engine.now(), random_bits())
+        request = msgspec.structs.replace(request, body=b"")  # what waits to be applied is small
+        if dry_run:
+            return await self.run(request, make(image), dry_run=True)
+        await self.images.put(image.name, picture.content)
+        try:
+            applied = await self.run(request, make(image))
+        except OutcomeUnknown:
+            raise  # a record may name it, and a sweep will see
+        except (DomainError, StoreError, Busy):
+            await self._discard(image)
+            raise
+        if applied.user is None or applied.user.image != image:
+            await self._discard(image)  # the same picture, or the same request, once more
+        return applied
+
+    async def _discard(self, image: Image) -> None:
+        """Remove what no record names, and none will. A sweep does it otherwise, so it may fail."""
+        with suppress(StoreError):
+            await self.images.delete(image.name)
 
     def submit(
         self, request: Request, command: Command, *, size: int, dry_run: bool = False
@@ -325,7 +378,7 @@ class Route(msgspec.Struct, frozen=True):
 
     `reads`: a key that may only read may call it. `streams`: it is called before the body is there. `draws`: which
     limit a caller with a publishable key draws from. One that is not to be told of a limit leaves it out, and its
-    handler asks `Service.draw`.
+    handler asks `Service.draw`. `body_bytes_max`: of a body that is not JSON and may be larger.
     """
 
     method: str
@@ -334,6 +387,7 @@ class Route(msgspec.Struct, frozen=True):
     reads: bool = False
     streams: bool = False
     draws: Kind | None = None
+    body_bytes_max: int = BODY_BYTES_MAX
 
 
 class Answered:
@@ -470,7 +524,7 @@ class Api:
             address=address,
             peer=peer,
             incoming=incoming,
-            body=b"" if route.streams else await read_whole(incoming),
+            body=b"" if route.streams else await read_whole(incoming, route.body_bytes_max),
         )
         if self._check_request is not None:
             self._check_request(request)
@@ -601,10 +655,10 @@ class _Node:
         return node.methods, dict(zip(node.names, texts, strict=True))
 
 
-async def read_whole(incoming: Incoming) -> bytes:
+async def read_whole(incoming: Incoming, size_max: int = BODY_BYTES_MAX) -> bytes:
     """The whole body. Raises `BodyTooLarge`, `ClientGone`, `Stopping`."""
     try:
-        return await incoming.whole()
+        return await incoming.whole(size_max)
     except asyncio.CancelledError:
         # The server stops and has waited long enough for the rest. Nothing was asked of the engine yet.
         raise Stopping from None

@@ -135,7 +135,7 @@ def _backed_up(settings: Settings, file: Path, force: bool) -> Backup:
 
 def _kept_beside(settings: Settings) -> tuple[Path, ...]:
     """What belongs to the data and is not in the database."""
-    return settings.data / "images", settings.data / ENCRYPTION_KEY_FILE
+    return settings.images, settings.data / ENCRYPTION_KEY_FILE
 
 
 async def _schema(settings: Settings) -> Schema:

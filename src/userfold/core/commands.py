@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, AttributeType, Change, Key, Project, Secrets, User
+from userfold.core.records import ApiKey, AttributeType, Change, Image, Key, Project, Secrets, User
 from userfold.core.trust import Author
 
 
@@ -108,6 +108,21 @@ class UpsertUser(Command, frozen=True, kw_only=True):
 
 class DeleteUser(Command, frozen=True, kw_only=True):
     """Erase a user and its history, free its identifiers, leave a tombstone."""
+
+    user_id: str
+    if_match: IfMatch = None
+
+
+class SetImage(Command, frozen=True, kw_only=True):
+    """Give a user a picture, whose bytes are stored already. If they are those of the one it has, nothing changes."""
+
+    user_id: str
+    image: Image
+    if_match: IfMatch = None
+
+
+class RemoveImage(Command, frozen=True, kw_only=True):
+    """Take a user's picture away. If there is none, nothing changes."""
 
     user_id: str
     if_match: IfMatch = None

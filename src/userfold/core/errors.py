@@ -9,6 +9,7 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
     │   ├── PasswordTooShort, PasswordTooLong
+    │   ├── ImageInvalid, ImageTooLarge
     │   ├── HistoryInvalid
     │   └── OperationInvalid, OperationUnknown
     ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound,
@@ -118,6 +119,19 @@ class PasswordTooLong(InputError):
     """The password is too long: at most {length_max} characters are allowed."""
 
     code = "password_too_long"
+
+
+class ImageInvalid(InputError):
+    """The image cannot be taken: {reason}."""
+
+    code = "image_invalid"
+    hint = "JPEG, PNG, GIF, WebP and ICO are taken, whatever the file is called. SVG is not."
+
+
+class ImageTooLarge(InputError):
+    """The image has more than {side_max} × {side_max} pixels."""
+
+    code = "image_too_large"
 
 
 class HistoryInvalid(InputError):

@@ -22,6 +22,7 @@ from userfold.core.commands import PasswordDigest, UserLine
 from userfold.core.diff import escape, fold
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, HistoryInvalid
 from userfold.core.fields import ADDRESSES_MAX, check_bag, normal
+from userfold.core.image_names import content_type_of_image, is_image_name, user_of_image
 from userfold.core.jsontext import encode, encode_sorted
 from userfold.core.passwords import check_digest
 from userfold.core.records import (
@@ -30,6 +31,7 @@ from userfold.core.records import (
     Change,
     EmailAddress,
     Identifier,
+    Image,
     Operation,
     PhoneNumber,
     Secrets,
@@ -46,6 +48,7 @@ _SECRETS = frozenset(Secrets.__struct_fields__) - {"id"}
 _LEVELS = frozenset(get_args(Level))
 _CHANGE = frozenset(Change.__struct_fields__)
 _OPERATION = frozenset(Operation.__struct_fields__)
+_IMAGE = frozenset(Image.__struct_fields__)
 _ADDRESSES = {
     "email_addresses": ("email_address", identifiers.email, frozenset(EmailAddress.__struct_fields__)),
     "phone_numbers": ("phone_number", identifiers.phone, frozenset(PhoneNumber.__struct_fields__)),
@@ -152,6 +155,9 @@ def _check_user(user: User, document: dict[str, Any]) -> None:
         for index, address in enumerate(document.get(name, ())):
             _refuse_unknown(address, known, f"/{name}/{index}")
         _check_addresses(getattr(user, name), value_name, normalise, f"/{name}")
+    if user.image is not None:
+        _refuse_unknown(document["image"], _IMAGE, "/image")
+        _check_image(user.image, user.id)
     for name in ("created_at", "updated_at"):
         _time(getattr(user, name), f"/{name}")
     if user.usercom_id is not None and not 0 < user.usercom_id < 1 << USERCOM_ID_BITS:
@@ -180,6 +186,19 @@ def _check_addresses(addresses: tuple[Any, ...], value_name: str, normalise: Any
         raise FieldInvalid(path=path, reason="an address stands in the list twice")
     if addresses and sum(address.primary for address in addresses) != 1:
         raise FieldInvalid(path=path, reason="one must be primary")
+
+
+def _check_image(image: Image, user_id: str) -> None:
+    if not is_image_name(image.name) or user_of_image(image.name) != user_id:
+        raise FieldInvalid(path="/image/name", reason="it is not one that an image of this user can have")
+    if image.content_type != content_type_of_image(image.name):
+        raise FieldInvalid(path="/image/content_type", reason="the name says otherwise")
+    for name in ("size", "width", "height"):
+        if getattr(image, name) < 1:
+            raise FieldInvalid(path=f"/image/{name}", reason="a positive integer is needed")
+    if not re.fullmatch(r"[0-9a-f]{64}", image.sha256):
+        raise FieldInvalid(path="/image/sha256", reason="64 hexadecimal digits are needed")
+    _time(image.created_at, "/image/created_at")
 
 
 # The history.

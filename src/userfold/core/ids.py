@@ -15,6 +15,14 @@ def make_id(prefix: str, at_ms: int, entropy: int) -> str:
     return prefix + "".join(pairs)
 
 
+def time_of(id_: str) -> int:
+    """When an id of `make_id` was made (ms since the epoch)."""
+    number = 0
+    for letter in id_.rpartition("_")[2]:
+        number = number << 5 | _ALPHABET.index(letter)
+    return number >> ENTROPY_BITS
+
+
 class Mint:
     """Hands out ids and the time while one command is applied; the same inputs give the same ids in the same order."""
 

@@ -65,6 +65,21 @@ class PhoneNumber(Record, frozen=True, kw_only=True):
     updated_at: int
 
 
+class Image(Record, frozen=True, kw_only=True):
+    """The picture of a user: what is known of the bytes that are stored, beside the records, under `name`.
+
+    Other bytes have another name, so whoever has read some by a name need never ask again.
+    """
+
+    name: str  # see `image_names`; also the end of its address
+    content_type: str
+    size: int  # bytes
+    sha256: str  # hexadecimal
+    width: int
+    height: int
+    created_at: int
+
+
 _system = Field("system", "system")
 _profile = Field("text", "profile")
 _contact = Field("text", "contact")
@@ -90,6 +105,7 @@ class User(Record, frozen=True, kw_only=True):
     contact_phone: Annotated[str | None, _contact] = None
     locale: Annotated[str | None, _profile] = None
     timezone: Annotated[str | None, _profile] = None
+    image: Annotated[Image | None, _system] = None
     public_metadata: Annotated[Bag, _backend_bag] = {}
     private_metadata: Annotated[Bag, _backend_bag] = {}
     unsafe_metadata: Annotated[Bag, Field("bag", "unsafe")] = {}

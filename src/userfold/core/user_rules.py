@@ -62,6 +62,7 @@ from userfold.core.records import (
     EffectiveSettings,
     Erasure,
     Identifier,
+    Image,
     Key,
     Operation,
     Session,
@@ -414,7 +415,9 @@ def json_value(user: User, name: str) -> Any:
 
 
 def _builtins(value: Any) -> Any:
-    return list(msgspec.to_builtins(value)) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return list(msgspec.to_builtins(value))
+    return msgspec.to_builtins(value) if isinstance(value, Image) else value
 
 
 def _given_external_id(edits: Edits) -> str | None:

@@ -77,7 +77,7 @@ def left_in(folder: Path) -> list[str]:
 
 def sweep(browser: Browser) -> None:
     service = browser.api.app.service
-    sweeper = Sweeper(service.engine, service.store, Directory(service.store))
+    sweeper = Sweeper(service.engine, service.store, Directory(service.store), service.images)
     browser.api.wait_for(sweeper.sweep())
 
 

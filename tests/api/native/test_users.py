@@ -42,6 +42,7 @@ EMPTY: dict[str, Any] = {
     "contact_phone": None,
     "locale": None,
     "timezone": None,
+    "image": None,
     "public_metadata": {},
     "private_metadata": {},
     "unsafe_metadata": {},

@@ -41,7 +41,7 @@ _NO_EFFECT = frozenset(
 
 def user(user: User, public_url: str) -> dict[str, Any]:
     """Clerk's `User`. Times are milliseconds, lists that we do not keep are empty."""
-    image_url = f"{public_url}/images/default.svg"
+    image_url = f"{public_url}/images/{'default.svg' if user.image is None else user.image.name}"
     return {
         "id": user.id,
         "object": "user",
@@ -56,7 +56,7 @@ def user(user: User, public_url: str) -> dict[str, Any]:
         "primary_web3_wallet_id": None,
         "image_url": image_url,
         "profile_image_url": image_url,
-        "has_image": False,
+        "has_image": user.image is not None,
         "public_metadata": user.public_metadata,
         "private_metadata": user.private_metadata,
         "unsafe_metadata": user.unsafe_metadata,

@@ -13,6 +13,7 @@ from userfold.api.native import batch_handlers, errors, shapes
 from userfold.core import errors as core
 from userfold.core import jsontext
 from userfold.core.records import ProjectSettings
+from userfold.images import SIDE_MAX
 
 REQUEST_ID = "req_60984afc842d7943507f4ea7"
 USER_ID = "user_01m7zvgwjn3gg1x0fanetqa3a0"
@@ -37,6 +38,8 @@ DATA: dict[type[core.DomainError], dict[str, Any]] = {
     },
     core.BagTooLarge: {"path": "/traits", "size": 70_012, "size_max": 65_536},
     core.BagTooDeep: {"path": "/traits", "levels": 33, "levels_max": 32},
+    core.ImageInvalid: {"reason": "its first bytes are of no kind that is known"},
+    core.ImageTooLarge: {"side_max": SIDE_MAX},
     core.OperationInvalid: {"path": "/0", "reason": "value is missing"},
     core.OperationUnknown: {"path": "/0/op", "known": "add, remove, replace, move, copy, test"},
     core.PathNotFound: {"path": "/traits/plan"},

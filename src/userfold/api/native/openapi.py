@@ -25,6 +25,7 @@ from userfold.core import records
 from userfold.core.identifiers import LENGTH_MAX
 from userfold.core.jsontext import encode
 from userfold.engine import Overloaded, Stopping
+from userfold.images import IMAGE_BYTES_MAX, SIDE_MAX
 from userfold.storage import port
 
 Refusals = tuple[type[Exception], ...]
@@ -42,10 +43,14 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """What a request carries: content type → name of a schema."""
+    """What a request carries: content type → name of a schema, or None where it is not JSON."""
 
-    content: dict[str, str]
+    content: dict[str, str | None]
     required: bool = True
+
+    @property
+    def is_json(self) -> bool:
+        return None not in self.content.values()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -144,6 +149,14 @@ DEFINED: Refusals = (*SHAPE, core.FieldFormatInvalid, core.IdempotencyKeyReused,
 MEMBERSHIP: Refusals = (
     core.UserNotFound,
     core.SegmentNotFound,
+    core.VersionMismatch,
+    core.IdempotencyKeyReused,
+    http.ParameterInvalid,
+    http.HeaderInvalid,
+)
+
+OF_IMAGE: Refusals = (
+    core.UserNotFound,
     core.VersionMismatch,
     core.IdempotencyKeyReused,
     http.ParameterInvalid,
@@ -360,6 +373,28 @@ ROWS: dict[tuple[str, str], Row] = {
         parameters=(USER_ID, OF_SEGMENT, IF_MATCH, *WRITE),
         answers=(Answer(200, "The user.", shapes.UserWritten, ("ETag",)),),
         refusals=MEMBERSHIP,
+    ),
+    ("PUT", "/users/{id}/image"): Row(
+        id="set_image",
+        tag="Users",
+        summary="Give a user a picture",
+        description=f"The body is a JPEG, PNG, GIF, WebP or ICO of up to {IMAGE_BYTES_MAX >> 20} MiB and {SIDE_MAX} × "
+        f"{SIDE_MAX} pixels. Its bytes say which; it is encoded anew, without metadata, and of an animation the first "
+        "frame is kept. The picture is then at `/images/` and the `name` of `image`, for anyone. If it is the one that "
+        "the user has, nothing changes.",
+        parameters=(USER_ID, IF_MATCH, *WRITE),
+        body=Body({"image/*": None}),
+        answers=(Answer(200, "The user.", shapes.UserWritten, ("ETag",)),),
+        refusals=(*OF_IMAGE, core.ImageInvalid, core.ImageTooLarge, http.ContentTypeUnsupported),
+    ),
+    ("DELETE", "/users/{id}/image"): Row(
+        id="remove_image",
+        tag="Users",
+        summary="Take away the picture of a user",
+        description="If there is none, nothing changes. Its bytes are removed within two hours.",
+        parameters=(USER_ID, IF_MATCH, *WRITE),
+        answers=(Answer(200, "The user.", shapes.UserWritten, ("ETag",)),),
+        refusals=OF_IMAGE,
     ),
     ("GET", "/segments"): Row(
         id="list_segments",
@@ -694,13 +729,14 @@ def refusals_of(route: http.Route, row: Row) -> Refusals:
     found += () if reads else (http.KeyReadOnly,)
     found += () if reads else WRITING
     found += (http.PathUnknown,) if "{" in route.path else ()
-    found += JSON_BODY if row.body is not None else ()
+    found += JSON_BODY if row.body is not None and row.body.is_json else ()
     return tuple(dict.fromkeys(found))
 
 
 def _components() -> dict[str, Any]:
     kinds = {answer.shape for row in ROWS.values() for answer in row.answers if answer.shape is not None}
-    names = {name for row in ROWS.values() if row.body is not None for name in row.body.content.values()}
+    bodies_of = [row.body for row in ROWS.values() if row.body is not None]
+    names = {name for body in bodies_of for name in body.content.values() if name is not None}
     named = [vars(shapes)[name] for name in names if name in vars(shapes)]
     asked = {kind for name in named for kind in get_args(name) or (name,)}
     found = schemas.of_structs([*sorted(kinds | asked, key=lambda kind: kind.__name__), errors.Problem])
@@ -747,7 +783,9 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return said if parameter.example is None else {**said, "example": parameter.example}
 
 
-def _content(media_type: str, name: str) -> dict[str, Any]:
+def _content(media_type: str, name: str | None) -> dict[str, Any]:
+    if name is None:
+        return {}  # bytes: there is nothing that a JSON Schema could say
     # Of NDJSON the schema is that of a line; an example of one would be taken for that of a body.
     return {"schema": ref(name)} if media_type in wire.NDJSON else _media(ref(name), name)
 

@@ -153,7 +153,7 @@ def _body(body: Mapping[str, Any] | None) -> str:
     if body is None:
         return ""
     lines = "".join(
-        f"<details><summary><code>{escape(media_type)}</code>: {_type(media['schema'])}</summary>"
+        f"<details><summary><code>{escape(media_type)}</code>: {_type(media['schema']) if media else 'bytes'}</summary>"
         f"{_example(media.get('example'))}</details>"
         for media_type, media in body["content"].items()
     )

@@ -8,11 +8,13 @@ from userfold.api.native import (
     event_handlers,
     export_handlers,
     handlers,
+    image_handlers,
     project_handlers,
     segment_handlers,
     session_handlers,
 )
 from userfold.api.wire import Route
+from userfold.images import IMAGE_BYTES_MAX
 
 PREFIX = "/v1"
 
@@ -32,8 +34,8 @@ ROUTES = (
     Route("GET", "/users/{id}/events", event_handlers.list_events),
     Route("PUT", "/users/{id}/segments/{segment_id}", segment_handlers.assign_segment),
     Route("DELETE", "/users/{id}/segments/{segment_id}", segment_handlers.unassign_segment),
-    Route("PUT", "/users/{id}/image", None),
-    Route("DELETE", "/users/{id}/image", None),
+    Route("PUT", "/users/{id}/image", image_handlers.set_image, body_bytes_max=IMAGE_BYTES_MAX),
+    Route("DELETE", "/users/{id}/image", image_handlers.remove_image),
     Route("POST", "/sessions/verify", session_handlers.verify_session, reads=True),
     Route("GET", "/sessions/{id}", session_handlers.read_session),
     Route("DELETE", "/sessions/{id}", session_handlers.revoke_session),
