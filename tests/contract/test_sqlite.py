@@ -36,7 +36,7 @@ from tests.contract.samples import (
     writing,
 )
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
-from userfold.core.queries import UserQuery
+from userfold.core.queries import DISABLED, UserQuery
 from userfold.core.records import EffectiveSettings, User
 from userfold.core.trust import Author
 from userfold.engine import Engine
@@ -153,6 +153,32 @@ def test_a_migration_that_this_program_adds_reaches_a_file_that_holds_users(
     assert {"added", "more"} <= {name for _, name, _, _ in schema(db)}
     assert db.pragma("user_version") == newest
     db.close()
+
+
+def test_users_of_a_file_without_orders_by_name_are_put_into_them_and_those_disabled_are_found(
+    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [User(id="u1", first_name="Zoë", disabled=True, version=1), User(id="u2", first_name="ada", version=1)]
+    with contextlib.closing(apsw.Connection(str(path))) as old:
+        for number in (1, 2):
+            old.execute(migrate.migrations()[number])
+        insert = "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document)"
+        for old_user in users:
+            row = (PROJECT, old_user.id, "", msgspec.json.encode(old_user).decode())
+            old.execute(f"{insert} VALUES (?1, ?2, 1, ?3, 0, 0, ?4)", row)
+        old.pragma("application_id", migrate.APPLICATION_ID)
+        old.pragma("user_version", 2)
+
+    async def scenario() -> None:
+        newer = SQLiteStore(path)
+        await newer.migrate()
+        asked = UserQuery(project_id=PROJECT, order="first_name", limit=10)
+        assert [found.id for found in await newer.users(asked)] == ["u2", "u1"]
+        disabled = msgspec.structs.replace(asked, also=((DISABLED,),))
+        assert [found.id for found in await newer.users(disabled)] == ["u1"]
+        await newer.close()
+
+    runner.run(scenario())
 
 
 def test_an_older_program_refuses_a_newer_file_and_does_not_touch_it(path: Path, runner: asyncio.Runner) -> None:

@@ -173,7 +173,7 @@ assert.deepEqual(await refusal(client("sk_wrong").users.getUser(made.id)), {
   code: "clerk_key_invalid",
   paramName: undefined,
 });
-assert.deepEqual(await refusal(users.banUser(made.id)), {
+assert.deepEqual(await refusal(users.disableUserMFA(made.id)), {
   status: 501,
   code: "not_implemented",
   paramName: undefined,
@@ -209,4 +209,64 @@ assert.deepEqual(await refusal(users.verifyPassword({ userId: made.id, password:
   code: "no_password_set",
   paramName: undefined,
 });
+
+// getUserList, getCount: the SDK asks both at once.
+
+const walters = [];
+for (const [n, name] of ["Cleo", "Abel", "Bea"].entries()) {
+  walters.push(
+    await users.createUser({
+      emailAddress: [`${name}@walter.example`],
+      firstName: name,
+      lastName: "Walter",
+      externalId: `walter-${n}`,
+      createdAt: new Date(Date.UTC(2024, 5, n + 1)),
+    }),
+  );
+}
+const [cleo, abel, bea] = walters.map((user) => user.id);
+const listed = async (parameters) => {
+  const { data, totalCount } = await users.getUserList(parameters);
+  return [data.map((user) => user.id), totalCount];
+};
+assert.deepEqual(await listed({ query: "walter" }), [[bea, abel, cleo], 3]);
+assert.deepEqual(await listed({ query: "walter", orderBy: "+first_name" }), [[abel, bea, cleo], 3]);
+assert.deepEqual(await listed({ query: "walter", orderBy: "-email_address", limit: 2 }), [[cleo, bea], 3]);
+assert.deepEqual(await listed({ query: "walter", orderBy: "created_at", limit: 1, offset: 1 }), [[abel], 3]);
+assert.deepEqual(await listed({ emailAddress: ["ABEL@walter.example", "nobody@walter.example"] }), [[abel], 1]);
+assert.deepEqual(await listed({ userId: [cleo, bea], lastName: undefined }), [[bea, cleo], 2]);
+assert.deepEqual(await listed({ query: "walter", userId: [`-${cleo}`] }), [[bea, abel], 2]);
+assert.deepEqual(await listed({ externalId: ["walter-0", "+walter-2"] }), [[bea, cleo], 2]);
+assert.deepEqual(await listed({ username: ["ADA_l"] }), [[made.id], 1]);
+assert.deepEqual(await listed({ phoneNumber: ["+442079460958"] }), [[made.id], 1]);
+assert.deepEqual(await listed({ emailAddressQuery: "bea@wal" }), [[bea], 1]);
+assert.deepEqual(await listed({ query: "walter", createdAtAfter: Date.UTC(2024, 5, 1) }), [[bea, abel], 2]);
+assert.deepEqual(await listed({ query: "walter", startingAfter: bea }), [[abel, cleo], 3]);
+assert.equal((await users.getUserList()).data.length, (await users.getCount()) < 10 ? await users.getCount() : 10);
+assert.deepEqual((await users.getUserList({ userId: [abel] })).data[0].raw, (await users.getUser(abel)).raw);
+assert.equal(await users.getCount({ query: "walter", nameQuery: "cle" }), 1);
+assert.deepEqual(await refusal(users.getUserList({ limit: 501 })), {
+  status: 422,
+  code: "form_param_value_invalid",
+  paramName: "limit",
+});
+assert.deepEqual(await refusal(users.getUserList({ userId: Array.from({ length: 101 }, (_, n) => `user_${n}`) })), {
+  status: 422,
+  code: "form_param_array_size_exceeded",
+  paramName: "user_id",
+});
+
+// banUser, unbanUser, lockUser, unlockUser, deleteUser
+
+assert.equal((await users.banUser(abel)).banned, true);
+assert.deepEqual(await listed({ query: "walter", banned: true }), [[abel], 1]);
+assert.equal((await users.unbanUser(abel)).banned, false);
+assert.equal((await users.lockUser(abel)).locked, true);
+assert.equal((await users.unlockUser(abel)).locked, false);
+const deleted = await users.deleteUser(abel);
+assert.deepEqual([deleted.object, deleted.id, deleted.deleted], ["user", abel, true]);
+assert.deepEqual(await listed({ query: "walter" }), [[bea, cleo], 2]);
+for (const call of ["getUser", "banUser", "unbanUser", "lockUser", "unlockUser", "deleteUser"]) {
+  assert.deepEqual(await refusal(users[call](abel)), { status: 404, code: "resource_not_found", paramName: undefined });
+}
 console.log(JSON.stringify(made));

@@ -10,9 +10,11 @@ from typing import Any
 
 from userfold.api.wire import HeaderInvalid, Request
 from userfold.core.diff import escape
-from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown
+from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
 from userfold.core.passwords import check_length
 from userfold.core.records import EmailAddress, PhoneNumber, User
+
+BULK_MAX = 100
 
 METADATA = ("public_metadata", "private_metadata", "unsafe_metadata")
 METADATA_APART = "2026-05-12"  # from this version on, metadata has routes of its own
@@ -37,6 +39,12 @@ _NO_EFFECT = frozenset(
         "bypass_client_trust",
     }
 )
+
+
+class BulkTooLarge(InputError):
+    """At most {count_max} users can be named in one request."""
+
+    code = "bulk_too_large"
 
 
 def user(user: User, public_url: str) -> dict[str, Any]:
@@ -122,6 +130,23 @@ def phone_number(number: PhoneNumber) -> dict[str, Any]:
         "created_at": number.created_at,
         "updated_at": number.updated_at,
     }
+
+
+def deleted(kind: str, id_: str) -> dict[str, Any]:
+    """Clerk's `DeletedObject`."""
+    return {"object": kind, "id": id_, "deleted": True}
+
+
+def user_ids(request: Request) -> list[str]:
+    """The users whom a bulk route is about, each once."""
+    body = request.json_object()
+    refuse_unknown(body, "user_ids")
+    given = body.get("user_ids")
+    if not isinstance(given, list) or not given or not all(isinstance(user_id, str) for user_id in given):
+        raise FieldInvalid(path="/user_ids", reason="a list of strings is needed")
+    if len(given) > BULK_MAX:
+        raise BulkTooLarge(path="/user_ids", count_max=BULK_MAX)
+    return list(dict.fromkeys(given))
 
 
 def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:

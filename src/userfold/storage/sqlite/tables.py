@@ -112,8 +112,9 @@ OF_USER: dict[str, tuple[str, str]] = {
 
 SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
 INSERT_USER = (
-    "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document,"
+    " email, phone, username, first_name, last_name)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
 )
 UPDATE_USER = (
     "UPDATE users SET version = ?3, last_change_id = ?4, created_at = ?5, updated_at = ?6, document = ?7"
@@ -122,6 +123,10 @@ UPDATE_USER = (
 DELETE_USER = "DELETE FROM users WHERE project_id = ?1 AND id = ?2 AND version = ?3"
 
 SELECT_USER_ROW = "SELECT row FROM users WHERE project_id = ?1 AND id = ?2"
+UPDATE_NAMES = (
+    "UPDATE users SET email = ?3, phone = ?4, username = ?5, first_name = ?6, last_name = ?7"
+    " WHERE project_id = ?1 AND id = ?2"
+)
 INSERT_TERM = "INSERT OR IGNORE INTO user_terms (project_id, term, user_id) VALUES (?1, ?2, ?3)"
 DELETE_TERM = "DELETE FROM user_terms WHERE project_id = ?1 AND term = ?2 AND user_id = ?3"
 INSERT_SEARCH = "INSERT INTO user_search (rowid, text) VALUES (?1, ?2)"
