@@ -37,7 +37,7 @@ from tests.contract.samples import (
 )
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
 from userfold.core.queries import DISABLED, UserQuery
-from userfold.core.records import EffectiveSettings, User
+from userfold.core.records import EffectiveSettings, EmailAddress, User
 from userfold.core.trust import Author
 from userfold.engine import Engine
 from userfold.storage.port import (
@@ -158,7 +158,11 @@ def test_a_migration_that_this_program_adds_reaches_a_file_that_holds_users(
 def test_users_of_a_file_without_orders_by_name_are_put_into_them_and_those_disabled_are_found(
     path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users = [User(id="u1", first_name="Zoë", disabled=True, version=1), User(id="u2", first_name="ada", version=1)]
+    email = EmailAddress(id="idn_1", email_address="zoe@x.org", created_at=0, updated_at=0)
+    users = [
+        User(id="u1", first_name="Zoë", disabled=True, email_addresses=(email,), version=1),
+        User(id="u2", first_name="ada", version=1),
+    ]
     with contextlib.closing(apsw.Connection(str(path))) as old:
         for number in (1, 2):
             old.execute(migrate.migrations()[number])
@@ -176,6 +180,8 @@ def test_users_of_a_file_without_orders_by_name_are_put_into_them_and_those_disa
         assert [found.id for found in await newer.users(asked)] == ["u2", "u1"]
         disabled = msgspec.structs.replace(asked, also=((DISABLED,),))
         assert [found.id for found in await newer.users(disabled)] == ["u1"]
+        owner = msgspec.structs.replace(asked, any_terms=("idn|idn_1",))
+        assert [found.id for found in await newer.users(owner)] == ["u1"]
         await newer.close()
 
     runner.run(scenario())

@@ -133,6 +133,9 @@ def test_a_user_is_found_by_each_of_its_names_and_addresses() -> None:
         "folded_id|user_a1",
         "folded_external_id|app-7",
         "segment|seg_1",
+        "idn|idn_ada@example.com",
+        "idn|idn_al@example.org",
+        "idn|idn_+442079460958",
         DISABLED,
     )
 
@@ -146,7 +149,7 @@ def test_what_is_empty_is_no_term(empty: str | None) -> None:
 
 @given(found_users)
 def test_every_term_has_one_of_the_kinds_and_every_kind_occurs(user: User) -> None:
-    kinds = {*TERM_KINDS, "segment", "state"}
+    kinds = {*TERM_KINDS, "segment", "idn", "state"}
     assert {own.partition("|")[0] for own in terms(user)} <= kinds
     assert {own.partition("|")[0] for own in terms(ADA)} == kinds
     assert kinds >= EXACT_KINDS
@@ -170,7 +173,7 @@ def test_the_text_is_every_value_folded_on_a_line_of_its_own() -> None:
 
 @given(found_users)
 def test_the_text_has_one_line_for_each_value(user: User) -> None:
-    of_values = [own for own in terms(user) if not own.startswith(("folded_", "segment|", "state|"))]
+    of_values = [own for own in terms(user) if not own.startswith(("folded_", "segment|", "idn|", "state|"))]
     assert len(text(user).split("\n")) == len(of_values)
 
 

@@ -269,4 +269,65 @@ assert.deepEqual(await listed({ query: "walter" }), [[bea, cleo], 2]);
 for (const call of ["getUser", "banUser", "unbanUser", "lockUser", "unlockUser", "deleteUser"]) {
   assert.deepEqual(await refusal(users[call](abel)), { status: 404, code: "resource_not_found", paramName: undefined });
 }
+
+// Email addresses and phone numbers
+
+const { emailAddresses, phoneNumbers } = client(secretKey);
+const ian = (await users.createUser({ firstName: "Ian" })).id;
+const kinds = [
+  [emailAddresses, "EmailAddress", "emailAddress", ["Ian@one.example", "ian@two.example", "ian@three.example"], "ian@one.example"],
+  [phoneNumbers, "PhoneNumber", "phoneNumber", ["+44 20 7946 0001", "+442079460002", "+442079460003"], "+442079460001"],
+];
+const param = { emailAddress: "email_address", phoneNumber: "phone_number" };
+for (const [calls, Name, name, values, normal] of kinds) {
+  const primaryId = async () => (await users.getUser(ian))[`primary${Name}Id`];
+  const first = await calls[`create${Name}`]({ userId: ian, [name]: values[0] });
+  assert.deepEqual([first[name], first.verification, first.linkedTo], [normal, null, []]);
+  assert.equal(await primaryId(), first.id);
+  const second = await calls[`create${Name}`]({ userId: ian, [name]: values[1], verified: true, primary: true });
+  assert.equal(second.verification.status, "verified");
+  assert.equal(await primaryId(), second.id);
+  assert.deepEqual(await calls[`get${Name}`](second.id), second);
+  const changed = await calls[`update${Name}`](first.id, { verified: true, primary: true });
+  assert.equal(changed.verification.status, "verified");
+  assert.equal(await primaryId(), first.id);
+  const chosen = await users.updateUser(ian, { [`primary${Name}ID`]: second.id });
+  assert.equal(chosen[`primary${Name}Id`], second.id);
+  const gone = await calls[`delete${Name}`](second.id);
+  assert.deepEqual([gone.object, gone.id, gone.deleted], [param[name], second.id, true]);
+  assert.equal(await primaryId(), first.id);
+  const only = await users[`replaceUser${Name}`](ian, { [name]: values[2] });
+  assert.deepEqual((await users.getUser(ian))[`${name}${name === "emailAddress" ? "es" : "s"}`].map((kept) => kept.id), [only.id]);
+  for (const call of ["get", "update", "delete"]) {
+    assert.deepEqual(await refusal(calls[`${call}${Name}`](second.id, {})), {
+      status: 404,
+      code: "resource_not_found",
+      paramName: undefined,
+    });
+  }
+  assert.deepEqual(await refusal(calls[`create${Name}`]({ userId: cleo, [name]: values[2] })), {
+    status: 422,
+    code: "form_identifier_exists",
+    paramName: param[name],
+  });
+  assert.deepEqual(await refusal(calls[`create${Name}`]({ userId: ian, [name]: "nothing" })), {
+    status: 422,
+    code: "form_param_format_invalid",
+    paramName: param[name],
+  });
+  assert.deepEqual(await refusal(users[`replaceUser${Name}`]("user_nobody", { [name]: values[0] })), {
+    status: 404,
+    code: "resource_not_found",
+    paramName: undefined,
+  });
+  if (name === "phoneNumber") {
+    await calls.deletePhoneNumber(only.id);
+  }
+}
+const last = (await users.getUser(ian)).primaryEmailAddressId;
+assert.deepEqual(await refusal(emailAddresses.deleteEmailAddress(last)), {
+  status: 400,
+  code: "identification_deletion_failed",
+  paramName: undefined,
+});
 console.log(JSON.stringify(made));

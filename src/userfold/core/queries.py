@@ -54,7 +54,7 @@ TERM_KINDS = (
     "contact_phone",
 )
 # Compared as they are. Where folding changes one, the folded form is a term too, for the beginnings that people type.
-EXACT_KINDS = frozenset({"id", "external_id", "segment", "state"})
+EXACT_KINDS = frozenset({"id", "external_id", "segment", "idn", "state"})
 
 Position = tuple[int | str, str]
 
@@ -99,6 +99,8 @@ def terms(user: User) -> tuple[str, ...]:
         if value and kind in EXACT_KINDS and fold(value) != value
     ]
     found += [term("segment", segment_id) for segment_id in user.segments]
+    found += [term("idn", address.id) for address in user.email_addresses]
+    found += [term("idn", number.id) for number in user.phone_numbers]
     return (*found, DISABLED) if user.disabled else tuple(found)
 
 

@@ -116,7 +116,7 @@ async def update_user(service: Service, request: Request) -> Reply:
         project_id=request.project_id,
         author=request.author(SOURCE),
         user_id=request.params["id"],
-        edits=(Edit("replace", fields),),
+        edits=(Edit("replace", fields), *wire.primaries(body)),
         password_digest=await _digest(service, body),
     )
     reply = await _run(service, request, command)

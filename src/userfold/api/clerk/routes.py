@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from userfold.api.clerk import handlers
+from userfold.api.clerk.address_handlers import EMAIL, PHONE
 from userfold.api.wire import Route
 
 PREFIX = "/clerk/v1"
@@ -24,8 +25,8 @@ ROUTES = (
     Route("POST", "/users/{id}/unlock", handlers.flagging("locked", False)),
     Route("POST", "/users/{id}/profile_image", None),
     Route("DELETE", "/users/{id}/profile_image", None),
-    Route("PUT", "/users/{id}/email_address", None),
-    Route("PUT", "/users/{id}/phone_number", None),
+    Route("PUT", "/users/{id}/email_address", EMAIL.replace),
+    Route("PUT", "/users/{id}/phone_number", PHONE.replace),
     Route("POST", "/users/{id}/verify_password", handlers.verify_password),
     Route("POST", "/users/{id}/verify_totp", None),
     Route("POST", "/users/{id}/remove_password", handlers.remove_password),
@@ -36,14 +37,14 @@ ROUTES = (
     Route("DELETE", "/users/{id}/backup_code", None),
     Route("GET", "/users/{id}/organization_memberships", None),
     Route("GET", "/users/{id}/organization_invitations", None),
-    Route("POST", "/email_addresses", None),
-    Route("GET", "/email_addresses/{id}", None),
-    Route("PATCH", "/email_addresses/{id}", None),
-    Route("DELETE", "/email_addresses/{id}", None),
-    Route("POST", "/phone_numbers", None),
-    Route("GET", "/phone_numbers/{id}", None),
-    Route("PATCH", "/phone_numbers/{id}", None),
-    Route("DELETE", "/phone_numbers/{id}", None),
+    Route("POST", "/email_addresses", EMAIL.create),
+    Route("GET", "/email_addresses/{id}", EMAIL.read),
+    Route("PATCH", "/email_addresses/{id}", EMAIL.change),
+    Route("DELETE", "/email_addresses/{id}", EMAIL.delete),
+    Route("POST", "/phone_numbers", PHONE.create),
+    Route("GET", "/phone_numbers/{id}", PHONE.read),
+    Route("PATCH", "/phone_numbers/{id}", PHONE.change),
+    Route("DELETE", "/phone_numbers/{id}", PHONE.delete),
     Route("GET", "/sessions", None),
     Route("POST", "/sessions", None),
     Route("GET", "/sessions/{id}", None),

@@ -6,9 +6,10 @@ Python's SDK refuses a user that lacks any of 35 keys, or whose metadata is null
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from userfold.api.wire import HeaderInvalid, Request
+from userfold.core.commands import ChoosePrimary
 from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
 from userfold.core.passwords import check_length
@@ -41,10 +42,24 @@ _NO_EFFECT = frozenset(
 )
 
 
+class FieldMissing(FieldInvalid):
+    """The parameter at {path} is needed."""
+
+    code = "field_missing"
+
+
 class BulkTooLarge(InputError):
     """At most {count_max} users can be named in one request."""
 
     code = "bulk_too_large"
+
+
+# They choose among a user's addresses.
+_PRIMARIES: dict[str, Literal["email_addresses", "phone_numbers"]] = {
+    "primary_email_address_id": "email_addresses",
+    "primary_phone_number_id": "phone_numbers",
+}
+_UPDATE_ONLY = frozenset({*_PRIMARIES, "sign_out_of_other_sessions"})
 
 
 def user(user: User, public_url: str) -> dict[str, Any]:
@@ -184,9 +199,15 @@ def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
             fields[name] = value
         elif name == "username":
             fields[name] = None if value == "" else value
-        elif name not in _NO_EFFECT and name not in _PASSWORD and name != "sign_out_of_other_sessions":
+        elif name not in _NO_EFFECT and name not in _PASSWORD and name not in _UPDATE_ONLY:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields
+
+
+def primaries(body: dict[str, Any]) -> tuple[ChoosePrimary, ...]:
+    """The addresses that are to be primary. Null is not given: one is primary as long as there are any."""
+    given = [(field, text_or_none(body, name)) for name, field in _PRIMARIES.items()]
+    return tuple(ChoosePrimary(field, address_id) for field, address_id in given if address_id is not None)
 
 
 def password(body: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -210,12 +231,12 @@ def password(body: dict[str, Any]) -> tuple[str | None, str | None]:
 
 def skips_password_checks(body: dict[str, Any]) -> bool:
     """Whether the password is taken as it is."""
-    return _flag(body, "skip_password_checks")
+    return flag(body, "skip_password_checks") is True
 
 
 def signs_out(body: dict[str, Any]) -> bool:
     """Whether all sign-ins are to end."""
-    return _flag(body, "sign_out_of_other_sessions")
+    return flag(body, "sign_out_of_other_sessions") is True
 
 
 def password_to_verify(request: Request) -> str:
@@ -261,6 +282,38 @@ def check_version(request: Request) -> None:
         raise HeaderInvalid(name="Clerk-API-Version", reason="there is no such version")
 
 
+def needed_text(body: dict[str, Any], name: str) -> str:
+    """A string that must be given."""
+    given = text_or_none(body, name)
+    if given is None:
+        raise FieldMissing(path=f"/{name}")
+    return given
+
+
+def text_or_none(body: dict[str, Any], name: str) -> str | None:
+    """A string, or None if it is not given."""
+    given = body.get(name)
+    if not isinstance(given, str | None):
+        raise FieldInvalid(path=f"/{name}", reason="a string is needed")
+    return given
+
+
+def choice(body: dict[str, Any], name: str, choices: tuple[str | None, ...]) -> str | None:
+    """One of these."""
+    given = body.get(name)
+    if given not in choices:
+        raise FieldInvalid(path=f"/{name}", reason=f"one of {', '.join(filter(None, choices))} is needed")
+    return None if given is None else str(given)
+
+
+def flag(body: dict[str, Any], name: str) -> bool | None:
+    """True, false, or None if it is not given."""
+    given = body.get(name)
+    if not isinstance(given, bool | None):
+        raise FieldInvalid(path=f"/{name}", reason="true or false is needed")
+    return given
+
+
 def _primary(addresses: tuple[EmailAddress, ...] | tuple[PhoneNumber, ...]) -> str | None:
     return next((address.id for address in addresses if address.primary), None)
 
@@ -296,13 +349,6 @@ def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
     else:
         _check_statuses(f"{name}_identification_status", body)
     return [{name: value, "verified": status == "verified"} for value, status in zip(values, statuses, strict=True)]
-
-
-def _flag(body: dict[str, Any], name: str) -> bool:
-    given = body.get(name)
-    if not isinstance(given, bool | None):
-        raise FieldInvalid(path=f"/{name}", reason="true or false is needed")
-    return given is True
 
 
 def _time(value: Any, name: str) -> int | None:

@@ -7,7 +7,6 @@ from typing import Any
 import apsw
 
 from userfold.core.queries import (
-    DISABLED,
     TERM_KINDS,
     TEXT_LENGTH_MIN,
     Part,
@@ -34,13 +33,12 @@ def rebuild(db: apsw.Connection) -> None:
 
 
 def rebuild_names(db: apsw.Connection) -> None:
-    """Put every user into the orders by name, and make those that are disabled findable, where nobody is yet."""
+    """Put every user into the orders by name, and make it findable by the terms that were added with them."""
     for project_id, document in db.execute("SELECT project_id, document FROM users ORDER BY row"):
         user = from_text("user", document)
         assert isinstance(user, User)
         db.execute(tables.UPDATE_NAMES, (project_id, user.id, *names_in_order(user)))
-        if user.disabled:
-            db.execute(tables.INSERT_TERM, (project_id, DISABLED, user.id))
+        db.executemany(tables.INSERT_TERM, [(project_id, term, user.id) for term in terms(user)])
 
 
 def teach(db: apsw.Connection) -> None:
