@@ -330,4 +330,47 @@ assert.deepEqual(await refusal(emailAddresses.deleteEmailAddress(last)), {
   code: "identification_deletion_failed",
   paramName: undefined,
 });
+
+// Sessions
+
+const { sessions } = client(secretKey);
+const signedIn = await sessions.createSession({ userId: cleo });
+assert.deepEqual([signedIn.userId, signedIn.status, signedIn.actor], [cleo, "active", null]);
+assert.ok(signedIn.clientId && signedIn.expireAt > signedIn.createdAt && signedIn.lastActiveAt === signedIn.createdAt);
+assert.deepEqual(await sessions.getSession(signedIn.id), signedIn);
+const later = await sessions.createSession({ userId: cleo });
+const sessionIds = async (parameters) => {
+  const { data, totalCount } = await sessions.getSessionList(parameters);
+  return [data.map((session) => session.id), totalCount];
+};
+assert.deepEqual(await sessionIds({ userId: cleo }), [[later.id, signedIn.id], 2]);
+assert.deepEqual(await sessionIds({ userId: cleo, limit: 1, offset: 1 }), [[signedIn.id], 2]);
+assert.deepEqual(await sessionIds({ clientId: later.clientId }), [[later.id], 1]);
+assert.equal((await sessions.revokeSession(signedIn.id)).status, "revoked");
+assert.deepEqual(await sessionIds({ userId: cleo, status: "active" }), [[later.id], 1]);
+assert.deepEqual(await sessionIds({ userId: cleo, status: "revoked" }), [[signedIn.id], 1]);
+await users.banUser(cleo);
+assert.deepEqual(await sessionIds({ userId: cleo, status: "active" }), [[], 0]);
+assert.deepEqual(await refusal(sessions.createSession({ userId: cleo })), {
+  status: 403,
+  code: "user_banned",
+  paramName: undefined,
+});
+for (const call of ["getSession", "revokeSession"]) {
+  assert.deepEqual(await refusal(sessions[call]("ses_nobody")), {
+    status: 404,
+    code: "resource_not_found",
+    paramName: undefined,
+  });
+}
+assert.deepEqual(await refusal(sessions.createSession({ userId: "user_nobody" })), {
+  status: 404,
+  code: "resource_not_found",
+  paramName: undefined,
+});
+assert.deepEqual(await refusal(sessions.getSessionList({ userId: cleo, status: "asleep" })), {
+  status: 422,
+  code: "form_param_value_invalid",
+  paramName: "status",
+});
 console.log(JSON.stringify(made));

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 PUBLIC_URL = "http://userfold.test"
 CAPTURES = sorted((FOLDER / "captures").glob("*.json"))
 
-_ID = re.compile(r"(user|idn)_[0-9a-z]{26}")
+_ID = re.compile(r"(user|idn|ses|client)_[0-9a-z]{26}")
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{24}")
 
 

@@ -1,4 +1,4 @@
-"""What Clerk's clients ask lists for: the query parameters of `GET /users` and `/users/count`, as a `UserQuery`.
+"""What Clerk's clients ask lists for: the query parameters of `GET /users`, `/users/count` and `/sessions`.
 
 A filter that Userfold cannot answer is refused, because one that is left out finds everybody.
 """
@@ -59,6 +59,12 @@ _NOT_KEPT = (
 _PAGE = ("limit", "offset", "order_by", "starting_after")
 _OTHERS = ("query", "banned", "provider", "provider_user_id", "__clerk_api_version")
 KNOWN = frozenset({*_EXACT, *_SIGNED, *_PARTS, *_TIMES, *_NOT_KEPT, *_PAGE, *_OTHERS})
+
+# All that Clerk knows. Ours are the first three.
+SESSION_STATUSES = ("active", "revoked", "expired", "ended", "removed", "abandoned", "replaced", "pending")
+_SESSION_PARAMETERS = frozenset(
+    {"user_id", "client_id", "status", "limit", "offset", "paginated", "__clerk_api_version"}
+)
 
 _INTEGER = re.compile(r"[0-9]{1,18}")
 
@@ -126,6 +132,42 @@ def paged(query: UserQuery, given: Given, start: User | None) -> UserQuery:
             raise FieldInvalid(path="/starting_after", reason="it needs the order created_at, and no offset")
     after = None if start is None else queries.position(start, order)
     return msgspec.structs.replace(query, order=order, descending=descending, after=after, limit=limit, offset=offset)
+
+
+class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions are asked for: of a user, of a client or of both."""
+
+    user_id: str | None
+    client_id: str | None
+    status: str | None
+    paginated: bool
+    limit: int
+    offset: int
+
+    def wants(self, status: str) -> bool:
+        """Whether sessions of that status are asked for."""
+        return self.status in (None, status)
+
+
+def session_query(given: Given) -> SessionQuery:
+    """What `GET /sessions` asks for. Raises `InputError`, `ParameterUnknown`."""
+    for name in given:
+        if name not in _SESSION_PARAMETERS:
+            raise ParameterUnknown(name=name[:64])
+    user_id, client_id, status = (_last(given, name) or None for name in ("user_id", "client_id", "status"))
+    if user_id is None and client_id is None:
+        raise FieldInvalid(path="/user_id", reason="user_id or client_id is needed")
+    if status not in (None, *SESSION_STATUSES):
+        raise FieldInvalid(path="/status", reason=f"one of {', '.join(SESSION_STATUSES)} is needed")
+    limit, offset = limit_and_offset(given)
+    return SessionQuery(
+        user_id=user_id,
+        client_id=client_id,
+        status=status,
+        paginated=_flag(given, "paginated") or False,
+        limit=limit,
+        offset=offset,
+    )
 
 
 def limit_and_offset(given: Given) -> tuple[int, int]:

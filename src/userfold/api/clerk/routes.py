@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userfold.api.clerk import handlers
+from userfold.api.clerk import handlers, session_handlers
 from userfold.api.clerk.address_handlers import EMAIL, PHONE
 from userfold.api.wire import Route
 
@@ -45,8 +45,10 @@ ROUTES = (
     Route("GET", "/phone_numbers/{id}", PHONE.read),
     Route("PATCH", "/phone_numbers/{id}", PHONE.change),
     Route("DELETE", "/phone_numbers/{id}", PHONE.delete),
-    Route("GET", "/sessions", None),
-    Route("POST", "/sessions", None),
-    Route("GET", "/sessions/{id}", None),
-    Route("POST", "/sessions/{id}/revoke", None),
+    Route("GET", "/sessions", session_handlers.list_sessions),
+    Route("POST", "/sessions", session_handlers.create_session),
+    Route("GET", "/sessions/{id}", session_handlers.read_session),
+    Route("POST", "/sessions/{id}/revoke", session_handlers.revoke_session),
+    Route("POST", "/sessions/{id}/tokens", None),
+    Route("POST", "/sessions/{id}/tokens/{template}", None),
 )

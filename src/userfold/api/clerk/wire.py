@@ -13,7 +13,7 @@ from userfold.core.commands import ChoosePrimary
 from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
 from userfold.core.passwords import check_length
-from userfold.core.records import EmailAddress, PhoneNumber, User
+from userfold.core.records import EmailAddress, PhoneNumber, SignIn, User
 
 BULK_MAX = 100
 
@@ -145,6 +145,45 @@ def phone_number(number: PhoneNumber) -> dict[str, Any]:
         "created_at": number.created_at,
         "updated_at": number.updated_at,
     }
+
+
+def session(sign_in: SignIn, now: int) -> dict[str, Any]:
+    """Clerk's `Session`. When it was last used is not kept, so it is when it began; each is a client of its own."""
+    return {
+        "object": "session",
+        "id": sign_in.id,
+        "user_id": sign_in.user_id,
+        "client_id": client_id_of(sign_in),
+        "status": session_status(sign_in, now),
+        "actor": None,
+        "last_active_organization_id": None,
+        "last_active_at": sign_in.created_at,
+        "expire_at": sign_in.expires_at,
+        "abandon_at": sign_in.expires_at,
+        "created_at": sign_in.created_at,
+        "updated_at": sign_in.created_at if sign_in.ended_at is None else sign_in.ended_at,
+    }
+
+
+def session_status(sign_in: SignIn, now: int) -> str:
+    """`active`, `revoked` or `expired`."""
+    return "expired" if sign_in.status == "active" and not sign_in.is_live(now) else sign_in.status
+
+
+def client_id_of(sign_in: SignIn) -> str:
+    """The client of a session: Clerk's clients may have several, ours have one."""
+    return "client_" + sign_in.id.removeprefix("ses_")
+
+
+def session_id_of(client_id: str) -> str:
+    """The session of a client."""
+    return "ses_" + client_id.removeprefix("client_")
+
+
+def refuse_organization(body: dict[str, Any]) -> None:
+    """Raise `FieldInvalid` if an organization is named: there are none."""
+    if text_or_none(body, "active_organization_id") is not None:
+        raise FieldInvalid(path="/active_organization_id", reason="there are no organizations")
 
 
 def deleted(kind: str, id_: str) -> dict[str, Any]:
