@@ -373,4 +373,30 @@ assert.deepEqual(await refusal(sessions.getSessionList({ userId: cleo, status: "
   code: "form_param_value_invalid",
   paramName: "status",
 });
+
+// Organizations: there are none. What is not built says so.
+
+for (const call of ["getOrganizationMembershipList", "getOrganizationInvitationList"]) {
+  assert.deepEqual(await users[call]({ userId: ian }), { data: [], totalCount: 0 });
+  assert.equal((await refusal(users[call]({ userId: "user_nobody" }))).code, "resource_not_found");
+}
+for (const call of [
+  () => users.deleteUserPasskey({ userId: ian, passkeyIdentificationId: "idn_x" }),
+  () => users.deleteUserWeb3Wallet({ userId: ian, web3WalletIdentificationId: "idn_x" }),
+  () => users.deleteUserExternalAccount({ userId: ian, externalAccountId: "eac_x" }),
+  () => users.getUserOauthAccessToken(ian, "google"),
+  () => users.verifyTOTP({ userId: ian, code: "123456" }),
+  () => users.deleteUserTOTP(ian),
+  () => users.deleteUserBackupCodes(ian),
+  () => users.setPasswordCompromised(ian),
+  () => users.unsetPasswordCompromised(ian),
+  () => sessions.getToken(later.id),
+  () => sessions.getToken(later.id, "a_template"),
+]) {
+  assert.deepEqual(await refusal(call()), { status: 501, code: "not_implemented", paramName: undefined });
+}
+
+// removePassword
+
+assert.equal((await users.removePassword(eve.id)).passwordEnabled, false);
 console.log(JSON.stringify(made));

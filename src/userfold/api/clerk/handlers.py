@@ -32,11 +32,7 @@ async def create_user(service: Service, request: Request) -> Reply:
 
 async def read_user(service: Service, request: Request) -> Reply:
     """`getUser`."""
-    key = Key("user", request.project_id, request.params["id"])
-    user = (await service.store.get((key,)))[key]
-    if not isinstance(user, User):
-        raise UserNotFound(user_id=key.id)
-    return json_reply(200, wire.user(user, service.public_url))
+    return json_reply(200, wire.user(await _user(service, request), service.public_url))
 
 
 async def list_users(service: Service, request: Request) -> Reply:
@@ -165,6 +161,22 @@ async def merge_metadata(service: Service, request: Request) -> Reply:
 async def replace_metadata(service: Service, request: Request) -> Reply:
     """`replaceUserMetadata`: each kind that is given is overwritten whole."""
     return await _edit_metadata(service, request, "replace")
+
+
+async def list_no_organizations(service: Service, request: Request) -> Reply:
+    """`getOrganizationMembershipList`, `getOrganizationInvitationList`: a page that is empty, as there are none."""
+    lists.limit_and_offset(lists.parameters(request))
+    await _user(service, request)
+    return json_reply(200, {"data": [], "total_count": 0})
+
+
+async def _user(service: Service, request: Request) -> User:
+    """The user whom the path names. Raises `UserNotFound`."""
+    key = Key("user", request.project_id, request.params["id"])
+    user = (await service.store.get((key,)))[key]
+    if not isinstance(user, User):
+        raise UserNotFound(user_id=key.id)
+    return user
 
 
 async def _edit_metadata(service: Service, request: Request, mode: str) -> Reply:

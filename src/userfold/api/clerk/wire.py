@@ -231,7 +231,7 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
 
 def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
     """The fields of a user from the parameters of `PATCH /users/{id}`."""
-    known = _PROFILE if request.header(b"clerk-api-version") == METADATA_APART else _SAME
+    known = _PROFILE if METADATA_APART in _versions(request) else _SAME
     fields: dict[str, Any] = {}
     for name, value in body.items():
         if name in known:
@@ -311,10 +311,7 @@ def metadata(request: Request) -> dict[str, Any]:
 
 def check_version(request: Request) -> None:
     """Clerk refuses a version that it does not know, and one that is given twice."""
-    header = request.header(b"clerk-api-version")
-    query = [part for part in request.query_string.split(b"&") if part.startswith(b"__clerk_api_version=")]
-    given = [version.partition(b"=")[2].decode("latin-1") for version in query]
-    given += [header] if header is not None else []
+    given = _versions(request)
     if len(given) > 1:
         raise HeaderInvalid(name="Clerk-API-Version", reason="the version is given twice")
     if given and given[0] not in API_VERSIONS:
@@ -351,6 +348,14 @@ def flag(body: dict[str, Any], name: str) -> bool | None:
     if not isinstance(given, bool | None):
         raise FieldInvalid(path=f"/{name}", reason="true or false is needed")
     return given
+
+
+def _versions(request: Request) -> list[str]:
+    """The versions of the API that a request asks for, in its query and in its header."""
+    header = request.header(b"clerk-api-version")
+    query = [part for part in request.query_string.split(b"&") if part.startswith(b"__clerk_api_version=")]
+    given = [version.partition(b"=")[2].decode("latin-1") for version in query]
+    return given if header is None else [*given, header]
 
 
 def _primary(addresses: tuple[EmailAddress, ...] | tuple[PhoneNumber, ...]) -> str | None:
