@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -50,7 +51,7 @@ from userfold.storage.port import (
     StoreUnavailable,
     Update,
 )
-from userfold.storage.sqlite import migrate, wal
+from userfold.storage.sqlite import migrate, search, wal
 from userfold.storage.sqlite import store as sqlite_store
 from userfold.storage.sqlite.store import SQLiteStore
 
@@ -185,6 +186,26 @@ def test_users_of_a_file_without_orders_by_name_are_put_into_them_and_those_disa
         await newer.close()
 
     runner.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({"any_terms": ("email|a@x.org",)}, "sqlite_autoindex_users_1"),
+        ({"also": (("idn|idn_1",), ("segment|seg_1",)), "order": "email"}, "sqlite_autoindex_users_1"),
+        ({"also": (("id|u1", "id|u2"),), "after": (5, "u0"), "descending": True}, "sqlite_autoindex_users_1"),
+        ({"any_terms": ("segment|seg_1",)}, "users_by_created_at"),
+        ({"also": ((DISABLED,),), "order": "first_name", "descending": True}, "users_by_first_name"),
+        ({"order": "email"}, "users_by_email"),
+        ({"created_after": 5, "created_before": 9}, "users_by_created_at"),
+    ],
+)
+def test_users_that_few_terms_name_are_looked_up_and_others_are_walked_in_their_order(
+    store: SQLiteStore, asked: dict[str, Any], index: str
+) -> None:
+    sql, values = search.select(UserQuery(project_id=PROJECT, limit=10, **asked))
+    first, *_ = (row[3] for row in store._writer.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+    assert f"INDEX {index} " in first
 
 
 def test_an_older_program_refuses_a_newer_file_and_does_not_touch_it(path: Path, runner: asyncio.Runner) -> None:

@@ -75,13 +75,13 @@ class Kind(msgspec.Struct, frozen=True):
         return body
 
     async def _owner(self, service: Service, request: Request) -> User:
-        """The user who has the address that the path names. Raises `AddressNotFound`."""
+        """The user who has the address that the path names, of whichever kind it is. Raises `AddressNotFound`."""
         term = queries.term("idn", request.params["id"])
         asked = UserQuery(project_id=request.project_id, any_terms=(term,), limit=1)
-        for owner in await service.store.users(asked):
-            self._of(owner, request.params["id"])
-            return owner
-        raise AddressNotFound(address_id=request.params["id"])
+        owners = await service.store.users(asked)
+        if not owners:
+            raise AddressNotFound(address_id=request.params["id"])
+        return owners[0]
 
     def _of(self, user: User, address_id: str) -> Any:
         for address in getattr(user, self.field):
