@@ -261,6 +261,9 @@ class Watched:
     async def users(self, query: UserQuery) -> Sequence[User]:
         return await self.inner.users(query)
 
+    async def count_users(self, query: UserQuery) -> int:
+        return await self.inner.count_users(query)
+
     async def of_user(
         self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
     ) -> Sequence[Record]:

@@ -132,6 +132,17 @@ def by_clerks_api(path: str, document: Any, **fields: Any) -> Meet:
     return meet
 
 
+def last_address(browser: Browser) -> httpx.Response:
+    user = browser.api.user(email_addresses=["ada@example.com"])
+    return browser.api.ask("DELETE", f"/clerk/v1/email_addresses/{user['email_addresses'][0]['id']}")
+
+
+def unverified_primary(browser: Browser) -> httpx.Response:
+    user = browser.api.user(email_addresses=["ada@example.com"])
+    chosen = {"primary_email_address_id": user["email_addresses"][0]["id"]}
+    return browser.api.ask("PATCH", f"/clerk/v1/users/{user['id']}", chosen)
+
+
 MET: dict[str, Meet] = {
     "json_invalid": posting(content=b"{"),
     "json_duplicate_key": posting(content=b'{"name": "a", "name": "b"}'),
@@ -179,6 +190,12 @@ MET_BY_CLERKS_CLIENTS: dict[str, tuple[Meet, str]] = {
         lambda browser: browser.api.ask("POST", "/clerk/v1/users", {"password": "x" * 1_025}),
         "form_password_length_too_long",
     ),
+    "address_not_found": (
+        lambda browser: browser.api.ask("DELETE", "/clerk/v1/email_addresses/idn_nobody"),
+        "resource_not_found",
+    ),
+    "address_unverified": (unverified_primary, "form_verification_needed"),
+    "identifier_last": (last_address, "identification_deletion_failed"),
     "password_not_set": (by_clerks_api("/verify_password", {"password": "correct horse"}), "no_password_set"),
     "password_wrong": (
         by_clerks_api("/verify_password", {"password": "wrong horse"}, password="correct horse battery"),

@@ -194,7 +194,7 @@ def test_a_planned_route_says_that_it_is_not_built(api: InProcess, mount: str) -
 
 
 def test_a_literal_part_of_a_path_is_preferred_to_a_named_one(api: InProcess) -> None:
-    assert api.ask("GET", "/clerk/v1/users/count").status_code == 501
+    assert api.ask("GET", "/clerk/v1/users/count").status_code == 200
     assert api.ask("GET", "/clerk/v1/users/counts").status_code == 404
 
 
@@ -264,7 +264,7 @@ def test_head_of_a_refusal_has_no_body_either(api: InProcess) -> None:
 
 BUILT = {"native": ("PATCH", "/v1/users/nobody"), "clerk": ("PATCH", "/clerk/v1/users/nobody/metadata")}
 # Of the native API nothing is planned: it is asked for what is built one step earlier.
-PLANNED = {"native": BUILT["native"], "clerk": ("GET", "/clerk/v1/sessions")}
+PLANNED = {"native": BUILT["native"], "clerk": ("DELETE", "/clerk/v1/users/nobody/mfa")}
 ALL_WRONG: dict[str, Any] = {
     "method": "FOO",
     "path": "nope",

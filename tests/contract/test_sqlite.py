@@ -37,7 +37,7 @@ from tests.contract.samples import (
     writing,
 )
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
-from userfold.core.queries import UserQuery
+from userfold.core.queries import DISABLED, UserQuery
 from userfold.core.records import EffectiveSettings, EmailAddress, User
 from userfold.core.trust import Author
 from userfold.engine import Engine
@@ -174,6 +174,69 @@ def test_a_migration_that_this_program_adds_reaches_a_file_that_holds_users(
     assert {"added", "more"} <= {name for _, name, _, _ in schema(db)}
     assert db.pragma("user_version") == newest
     db.close()
+
+
+def test_users_of_a_file_without_orders_by_name_are_put_into_them_and_those_disabled_are_found(
+    path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email = EmailAddress(id="idn_1", email_address="zoe@x.org", created_at=0, updated_at=0)
+    users = [
+        User(id="u1", first_name="Zoë", disabled=True, email_addresses=(email,), version=1),
+        User(id="u2", first_name="ada", version=1),
+    ]
+    with contextlib.closing(apsw.Connection(str(path))) as old:
+        for number in (1, 2):
+            old.execute(migrate.migrations()[number])
+        insert = "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document)"
+        for old_user in users:
+            row = (PROJECT, old_user.id, "", msgspec.json.encode(old_user).decode())
+            old.execute(f"{insert} VALUES (?1, ?2, 1, ?3, 0, 0, ?4)", row)
+        old.pragma("application_id", migrate.APPLICATION_ID)
+        old.pragma("user_version", 2)
+
+    async def scenario() -> None:
+        newer = SQLiteStore(path)
+        await newer.migrate()
+        asked = UserQuery(project_id=PROJECT, order="first_name", limit=10)
+        assert [found.id for found in await newer.users(asked)] == ["u2", "u1"]
+        disabled = msgspec.structs.replace(asked, also=((DISABLED,),))
+        assert [found.id for found in await newer.users(disabled)] == ["u1"]
+        owner = msgspec.structs.replace(asked, any_terms=("idn|idn_1",))
+        assert [found.id for found in await newer.users(owner)] == ["u1"]
+        await newer.close()
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("few", "asked", "index"),
+    [
+        (search.FEW, {"any_terms": ("email|a@x.org",)}, "sqlite_autoindex_users_1"),
+        (search.FEW, {"also": (("idn|idn_1",), ("segment|seg_1",)), "order": "email"}, "sqlite_autoindex_users_1"),
+        (search.FEW, {"also": (("id|u1",),), "after": (5, "u0"), "descending": True}, "sqlite_autoindex_users_1"),
+        (-1, {"any_terms": ("segment|seg_1",)}, "users_by_created_at"),
+        (-1, {"also": ((DISABLED,),), "order": "first_name", "descending": True}, "users_by_first_name"),
+        (search.FEW, {"order": "email"}, "users_by_email"),
+        (search.FEW, {"created_after": 5, "created_before": 9}, "users_by_created_at"),
+    ],
+)
+def test_few_users_are_looked_up_and_many_are_walked_in_their_order(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, few: int, asked: dict[str, Any], index: str
+) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+    asked_for: list[tuple[str, Any]] = []
+
+    def trace(_: object, sql: str, values: Any) -> bool:
+        asked_for.append((sql, values))
+        return True
+
+    db = store._writer
+    db.exec_trace = trace
+    assert list(search.documents(db, UserQuery(project_id=PROJECT, limit=10, **asked))) == []
+    db.exec_trace = None
+    sql, values = asked_for[-1]
+    first, *_ = (row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+    assert f"INDEX {index} " in first
 
 
 def test_an_older_program_refuses_a_newer_file_and_does_not_touch_it(path: Path, runner: asyncio.Runner) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.samples import PROJECT, change, change_user, next_version, put, remove_user
-from userfold.core.queries import UserQuery, matches, position, term
+from userfold.core.queries import DISABLED, NAME_ORDERS, Part, UserQuery, matches, position, term
 from userfold.core.records import EmailAddress, PhoneNumber, User
 from userfold.storage.port import Store
 from userfold.storage.sqlite import search
@@ -108,13 +108,13 @@ PHONES = ["+442079460958", "+4915112345678"]
 
 def _emails(addresses: list[str]) -> tuple[EmailAddress, ...]:
     return tuple(
-        EmailAddress(id=f"idn_{number}", email_address=address, created_at=1, updated_at=1)
+        EmailAddress(id=f"idn_{number}", email_address=address, primary=number == 0, created_at=1, updated_at=1)
         for number, address in enumerate(addresses)
     )
 
 
 def _phones(numbers: list[str]) -> tuple[PhoneNumber, ...]:
-    return tuple(PhoneNumber(id=f"idn_{n}", phone_number=n, created_at=1, updated_at=1) for n in numbers)
+    return tuple(PhoneNumber(id=f"idn_{n}", phone_number=n, primary=True, created_at=1, updated_at=1) for n in numbers)
 
 
 names = st.none() | st.sampled_from(NAMES) | st.sampled_from(NAMES).map(lambda name: name * 2)
@@ -129,6 +129,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "contact_email": st.sampled_from([None, "A@x.org", "other@x.org"]),
     "contact_phone": st.sampled_from([None, "+44 20", "call me"]),
     "traits": st.just({"name": "Ada"}),  # nobody is found by these
+    "disabled": st.booleans(),
     "created_at": st.integers(1, 3),
     "updated_at": st.integers(1, 3),
 }
@@ -141,7 +142,17 @@ any_terms = st.lists(
     st.builds(term, st.sampled_from(["first_name", "name"]), st.sampled_from(NAMES))
     | st.builds(term, st.sampled_from(["email", "contact_email"]), st.sampled_from(EMAILS))
     | st.sampled_from(
-        ["id|u1", "id|U2", "id|nobody", "external_id|Ext 1", "username|ada", "phone|+442079460958", "", "name|"]
+        [
+            "id|u1",
+            DISABLED,
+            "id|U2",
+            "id|nobody",
+            "external_id|Ext 1",
+            "username|ada",
+            "phone|+442079460958",
+            "",
+            "name|",
+        ]
     ),
     max_size=4,
 ).map(tuple)
@@ -150,7 +161,21 @@ queries = st.builds(
     project_id=st.just(""),
     any_terms=st.none() | st.none() | any_terms,
     text=st.none() | st.sampled_from(TEXTS) | st.text(st.sampled_from('aàAzë%_*"\n Ω李'), max_size=4),
-    order=st.sampled_from(["created_at", "updated_at"]),
+    also=st.lists(any_terms, max_size=2).map(tuple) | st.just(()),
+    without=st.just(()) | any_terms.map(lambda drawn: (*drawn, DISABLED)),
+    parts=st.lists(
+        st.builds(
+            Part,
+            st.sampled_from(TEXTS) | st.text(st.sampled_from('aàAzë%_*"\n Ω李'), max_size=4),
+            st.sampled_from(
+                [("email",), ("phone",), ("username",), ("first_name", "last_name"), ("id",), ("external_id",)]
+            ),
+        ),
+        max_size=2,
+    ).map(tuple),
+    created_after=st.none() | st.integers(0, 3),
+    created_before=st.none() | st.integers(1, 4),
+    order=st.sampled_from(["created_at", "updated_at", *NAME_ORDERS]),
     descending=st.booleans(),
     limit=st.sampled_from([1, 2, 3, 100]),
 )
@@ -210,7 +235,11 @@ def test_users_are_found_as_in_a_plain_list_page_by_page(
             await take(store, users, id_, fields, project_id)
         for query in asked:
             query = msgspec.structs.replace(query, project_id=project_id)
-            assert await all_pages(store, query) == expected(users, query), query
+            wanted = expected(users, query)
+            assert await all_pages(store, query) == wanted, query
+            assert await store.count_users(query) == len(wanted), query
+            skipping = msgspec.structs.replace(query, offset=1)
+            assert await store.users(skipping) == wanted[1 : 1 + query.limit], query
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "FEW", few)

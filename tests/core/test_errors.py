@@ -21,6 +21,7 @@ from tests.core.driver import (
     operate,
     run,
     sign_in,
+    stored,
     update,
     upsert,
 )
@@ -28,16 +29,21 @@ from userfold.core import errors
 from userfold.core.attribute_rules import attribute_id
 from userfold.core.commands import (
     AssignSegment,
+    ChoosePrimary,
     Command,
     CreateAttribute,
     CreateSegment,
     DeleteAttribute,
     Once,
+    RemoveAddress,
     RevokeKey,
     RevokeSignIn,
     UpdateProject,
+    UpdateUser,
 )
 from userfold.core.errors import (
+    AddressNotFound,
+    AddressUnverified,
     AttributeExists,
     AttributeNotFound,
     BagTooDeep,
@@ -51,6 +57,7 @@ from userfold.core.errors import (
     FieldUnknown,
     HistoryInvalid,
     IdempotencyKeyReused,
+    IdentifierLast,
     IdentifierTaken,
     ImageInvalid,
     ImageTooLarge,
@@ -116,6 +123,9 @@ CODES: dict[type[DomainError], str] = {
     SegmentNotFound: "segment_not_found",
     LimitReached: "limit_reached",
     AttributeNotFound: "attribute_not_found",
+    AddressNotFound: "address_not_found",
+    AddressUnverified: "address_unverified",
+    IdentifierLast: "identifier_last",
     AttributeExists: "attribute_exists",
     IdentifierTaken: "identifier_taken",
     ChangeIdTaken: "change_id_taken",
@@ -158,6 +168,14 @@ def reading(text: bytes) -> Callable[[], Any]:
 def applying(command: Command, *before: Command) -> Callable[[], Any]:
     """Apply `command` to what the commands before it left."""
     return lambda: run(command, after(*before))
+
+
+def editing(kind: type[RemoveAddress | ChoosePrimary], address_id: str | None = None) -> Callable[[], Any]:
+    """Edit the only address of a user, or the one of this id."""
+    records = after(create({"email_addresses": ["a@x.org"]}, user_id="user_b"))
+    edit = kind("email_addresses", address_id or stored(records, "user_b").email_addresses[0].id)
+    command = UpdateUser(project_id=PROJECT, author=BACKEND, user_id="user_b", edits=(edit,))
+    return lambda: run(command, records)
 
 
 FULL = EffectiveSettings(segments=frozenset(f"seg_{number}" for number in range(1000)))
@@ -300,6 +318,24 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"path": "/name", "attribute_id": attribute_id(PROJECT, "plan")},
         f"This project has an attribute of this name already: {attribute_id(PROJECT, 'plan')}.",
         applying(PLAN, PLAN),
+    ),
+    (
+        AddressNotFound,
+        {"address_id": "idn_z"},
+        "There is no email address or phone number idn_z in this project.",
+        editing(RemoveAddress, "idn_z"),
+    ),
+    (
+        AddressUnverified,
+        {"path": "/email_addresses"},
+        "The address chosen at /email_addresses is not verified, and so cannot be primary.",
+        editing(ChoosePrimary),
+    ),
+    (
+        IdentifierLast,
+        {},
+        "It is the last name by which the user can sign in.",
+        editing(RemoveAddress),
     ),
     (
         LimitReached,

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from tests.strategies import users
 from userfold.core.queries import (
+    DISABLED,
     EXACT_KINDS,
+    NAME_ORDERS,
     SEARCHED_FIELDS,
     TERM_KINDS,
     TEXT_LENGTH_MIN,
+    Part,
     UserQuery,
     fold,
     matches,
@@ -50,6 +53,7 @@ ADA = User(
     contact_email="Ada@Home.example",
     contact_phone="+48 600 700 800",
     segments=("seg_1",),
+    disabled=True,
     traits={"plan": "secret-plan"},
     private_metadata={"note": "secret-note"},
     locale="en-GB",
@@ -129,6 +133,10 @@ def test_a_user_is_found_by_each_of_its_names_and_addresses() -> None:
         "folded_id|user_a1",
         "folded_external_id|app-7",
         "segment|seg_1",
+        "idn|idn_ada@example.com",
+        "idn|idn_al@example.org",
+        "idn|idn_+442079460958",
+        DISABLED,
     )
 
 
@@ -141,9 +149,10 @@ def test_what_is_empty_is_no_term(empty: str | None) -> None:
 
 @given(found_users)
 def test_every_term_has_one_of_the_kinds_and_every_kind_occurs(user: User) -> None:
-    assert {own.partition("|")[0] for own in terms(user)} <= {*TERM_KINDS, "segment"}
-    assert {own.partition("|")[0] for own in terms(ADA)} == {*TERM_KINDS, "segment"}
-    assert {*TERM_KINDS, "segment"} >= EXACT_KINDS
+    kinds = {*TERM_KINDS, "segment", "idn", "state"}
+    assert {own.partition("|")[0] for own in terms(user)} <= kinds
+    assert {own.partition("|")[0] for own in terms(ADA)} == kinds
+    assert kinds >= EXACT_KINDS
 
 
 def test_the_text_is_every_value_folded_on_a_line_of_its_own() -> None:
@@ -164,7 +173,7 @@ def test_the_text_is_every_value_folded_on_a_line_of_its_own() -> None:
 
 @given(found_users)
 def test_the_text_has_one_line_for_each_value(user: User) -> None:
-    of_values = [own for own in terms(user) if not own.startswith(("folded_", "segment|"))]
+    of_values = [own for own in terms(user) if not own.startswith(("folded_", "segment|", "idn|", "state|"))]
     assert len(text(user).split("\n")) == len(of_values)
 
 
@@ -219,6 +228,29 @@ ASKED: list[tuple[dict[str, Any], bool]] = [
     ({"any_terms": ("id|user_B",), "text": "lovelace"}, False),
     # What no value can have is not even folded: this would take a quarter of an hour.
     ({"text": "a" + "\u0315\u0300" * 250_000}, False),
+    # also: one of each; without: none of these.
+    ({"also": (("id|user_A1",), ("segment|seg_1", "segment|seg_2"))}, True),
+    ({"also": (("id|user_A1",), ("segment|seg_2",))}, False),
+    ({"also": ((),)}, False),
+    ({"any_terms": ("id|user_B",), "also": (("id|user_A1",),)}, False),
+    ({"also": ((DISABLED,),)}, True),
+    ({"without": (DISABLED,)}, False),
+    ({"without": ("id|user_B", "segment|seg_2")}, True),
+    # parts: in a value of one of their kinds; a short one at its beginning.
+    ({"parts": (Part("EXAMPLE.org", ("email",)),)}, True),
+    ({"parts": (Part("home.example", ("email",)),)}, False),
+    ({"parts": (Part("love", ("first_name", "last_name")),)}, True),
+    ({"parts": (Part("love", ("first_name",)),)}, False),
+    ({"parts": (Part("love", ("last_name",)), Part("ada", ("last_name",)))}, False),
+    ({"parts": (Part("lo", ("last_name",)),)}, True),
+    ({"parts": (Part("ve", ("last_name",)),)}, False),
+    ({"parts": (Part("R_a", ("id",)),)}, True),
+    ({"parts": (Part("us", ("username",)),)}, False),
+    ({"parts": (Part("love\0", ("last_name",)),)}, False),
+    # Both ends are outside.
+    ({"created_after": 9, "created_before": 11}, True),
+    ({"created_after": 10}, False),
+    ({"created_before": 10}, False),
     # Order, page and limit are not asked here.
     ({"after": (99, "user_z"), "order": "updated_at", "descending": True}, True),
 ]
@@ -250,6 +282,13 @@ def test_a_position_is_the_time_and_then_the_id() -> None:
     assert (position(ADA, "created_at"), position(ADA, "updated_at")) == ((10, "user_A1"), (20, "user_A1"))
 
 
+def test_in_an_order_by_names_the_primary_address_counts_and_who_has_none_is_first() -> None:
+    second = msgspec.structs.replace(addresses("Z@b.c")[0], primary=True)
+    user = User(id="u", email_addresses=(*addresses("a@b.c"), second), first_name="ÉVA")
+    told = dict.fromkeys(NAME_ORDERS, "") | {"email": "z@b.c", "first_name": "éva"}
+    assert {order: position(user, order) for order in NAME_ORDERS} == {n: (v, "u") for n, v in told.items()}  # type: ignore[arg-type]
+
+
 def test_positions_put_users_of_one_time_in_the_order_of_their_ids() -> None:
     drawn = [User(id=id_, created_at=at) for id_, at in [("b", 1), ("a", 2), ("c", 1), ("B", 1)]]
     in_order = sorted(drawn, key=lambda user: position(user, "created_at"))
@@ -260,6 +299,7 @@ OTHER_VALUES: dict[str, Any] = {
     **dict.fromkeys(SEARCHED_FIELDS, "other"),
     "email_addresses": addresses("other@example.com"),
     "phone_numbers": phones("+442079460000"),
+    "disabled": False,
 }
 
 

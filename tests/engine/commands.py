@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from userfold.core.applied import Applied
 from userfold.core.claims import names_of
 from userfold.core.commands import (
+    AddAddress,
     AssignSegment,
     Command,
     CreateAttribute,
@@ -31,6 +32,7 @@ from userfold.core.commands import (
     Once,
     Operate,
     RecordEvent,
+    RemoveAddress,
     RemoveImage,
     RevokeKey,
     RevokeSignIn,
@@ -144,6 +146,18 @@ def edits_of(documents: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[
     """One or two edits."""
     return st.lists(st.builds(Edit, modes, documents), min_size=1, max_size=2).map(tuple)
 
+
+addressed = st.tuples(
+    st.builds(
+        AddAddress,
+        st.just("email_addresses"),
+        st.sampled_from(["a@x.org", "c@x.org", "nothing"]),
+        verified=st.booleans(),
+        primary=st.booleans(),
+        alone=st.booleans(),
+    )
+    | st.sampled_from([RemoveAddress("email_addresses", "idn_x"), AddAddress("phone_numbers", "+442079460958")])
+)
 
 _PROJECT = Project(id=PROJECT, name="One", product_id="prd_1", created_at=1)
 
@@ -284,6 +298,7 @@ commands: st.SearchStrategy[Command] = weighted(
     (1, of_project(StartSession, author=authors)),
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
     (3, of_project(UpdateUser, author=authors, edits=operated, user_id=user_ids, if_match=versions)),
+    (2, of_project(UpdateUser, author=authors, edits=addressed, user_id=user_ids, if_match=versions)),
     (4, of_project(SignInUser, **signed_in, user_id=user_ids, lifetime_ms=lifetimes)),
     (3, of_project(RevokeSignIn, author=st.just(BACKEND), session_id=sign_in_ids)),
     (1, of_project(RevokeSignIns, author=st.just(BACKEND), user_id=user_ids)),

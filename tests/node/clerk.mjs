@@ -173,7 +173,7 @@ assert.deepEqual(await refusal(client("sk_wrong").users.getUser(made.id)), {
   code: "clerk_key_invalid",
   paramName: undefined,
 });
-assert.deepEqual(await refusal(users.banUser(made.id)), {
+assert.deepEqual(await refusal(users.disableUserMFA(made.id)), {
   status: 501,
   code: "not_implemented",
   paramName: undefined,
@@ -209,4 +209,196 @@ assert.deepEqual(await refusal(users.verifyPassword({ userId: made.id, password:
   code: "no_password_set",
   paramName: undefined,
 });
+
+// getUserList, getCount: the SDK asks both at once.
+
+const walters = [];
+for (const [n, name] of ["Cleo", "Abel", "Bea"].entries()) {
+  walters.push(
+    await users.createUser({
+      emailAddress: [`${name}@walter.example`],
+      firstName: name,
+      lastName: "Walter",
+      externalId: `walter-${n}`,
+      createdAt: new Date(Date.UTC(2024, 5, n + 1)),
+    }),
+  );
+}
+const [cleo, abel, bea] = walters.map((user) => user.id);
+const listed = async (parameters) => {
+  const { data, totalCount } = await users.getUserList(parameters);
+  return [data.map((user) => user.id), totalCount];
+};
+assert.deepEqual(await listed({ query: "walter" }), [[bea, abel, cleo], 3]);
+assert.deepEqual(await listed({ query: "walter", orderBy: "+first_name" }), [[abel, bea, cleo], 3]);
+assert.deepEqual(await listed({ query: "walter", orderBy: "-email_address", limit: 2 }), [[cleo, bea], 3]);
+assert.deepEqual(await listed({ query: "walter", orderBy: "created_at", limit: 1, offset: 1 }), [[abel], 3]);
+assert.deepEqual(await listed({ emailAddress: ["ABEL@walter.example", "nobody@walter.example"] }), [[abel], 1]);
+assert.deepEqual(await listed({ userId: [cleo, bea], lastName: undefined }), [[bea, cleo], 2]);
+assert.deepEqual(await listed({ query: "walter", userId: [`-${cleo}`] }), [[bea, abel], 2]);
+assert.deepEqual(await listed({ externalId: ["walter-0", "+walter-2"] }), [[bea, cleo], 2]);
+assert.deepEqual(await listed({ username: ["ADA_l"] }), [[made.id], 1]);
+assert.deepEqual(await listed({ phoneNumber: ["+442079460958"] }), [[made.id], 1]);
+assert.deepEqual(await listed({ emailAddressQuery: "bea@wal" }), [[bea], 1]);
+assert.deepEqual(await listed({ query: "walter", createdAtAfter: Date.UTC(2024, 5, 1) }), [[bea, abel], 2]);
+assert.deepEqual(await listed({ query: "walter", startingAfter: bea }), [[abel, cleo], 3]);
+assert.equal((await users.getUserList()).data.length, (await users.getCount()) < 10 ? await users.getCount() : 10);
+assert.deepEqual((await users.getUserList({ userId: [abel] })).data[0].raw, (await users.getUser(abel)).raw);
+assert.equal(await users.getCount({ query: "walter", nameQuery: "cle" }), 1);
+assert.deepEqual(await refusal(users.getUserList({ limit: 501 })), {
+  status: 422,
+  code: "form_param_value_invalid",
+  paramName: "limit",
+});
+assert.deepEqual(await refusal(users.getUserList({ userId: Array.from({ length: 101 }, (_, n) => `user_${n}`) })), {
+  status: 422,
+  code: "form_param_array_size_exceeded",
+  paramName: "user_id",
+});
+
+// banUser, unbanUser, lockUser, unlockUser, deleteUser
+
+assert.equal((await users.banUser(abel)).banned, true);
+assert.deepEqual(await listed({ query: "walter", banned: true }), [[abel], 1]);
+assert.equal((await users.unbanUser(abel)).banned, false);
+assert.equal((await users.lockUser(abel)).locked, true);
+assert.equal((await users.unlockUser(abel)).locked, false);
+const deleted = await users.deleteUser(abel);
+assert.deepEqual([deleted.object, deleted.id, deleted.deleted], ["user", abel, true]);
+assert.deepEqual(await listed({ query: "walter" }), [[bea, cleo], 2]);
+for (const call of ["getUser", "banUser", "unbanUser", "lockUser", "unlockUser", "deleteUser"]) {
+  assert.deepEqual(await refusal(users[call](abel)), { status: 404, code: "resource_not_found", paramName: undefined });
+}
+
+// Email addresses and phone numbers
+
+const { emailAddresses, phoneNumbers } = client(secretKey);
+const ian = (await users.createUser({ firstName: "Ian" })).id;
+const kinds = [
+  [emailAddresses, "EmailAddress", "emailAddress", ["Ian@one.example", "ian@two.example", "ian@three.example"], "ian@one.example"],
+  [phoneNumbers, "PhoneNumber", "phoneNumber", ["+44 20 7946 0001", "+442079460002", "+442079460003"], "+442079460001"],
+];
+const param = { emailAddress: "email_address", phoneNumber: "phone_number" };
+for (const [calls, Name, name, values, normal] of kinds) {
+  const primaryId = async () => (await users.getUser(ian))[`primary${Name}Id`];
+  const first = await calls[`create${Name}`]({ userId: ian, [name]: values[0] });
+  assert.deepEqual([first[name], first.verification, first.linkedTo], [normal, null, []]);
+  assert.equal(await primaryId(), first.id);
+  const second = await calls[`create${Name}`]({ userId: ian, [name]: values[1], verified: true, primary: true });
+  assert.equal(second.verification.status, "verified");
+  assert.equal(await primaryId(), second.id);
+  assert.deepEqual(await calls[`get${Name}`](second.id), second);
+  const changed = await calls[`update${Name}`](first.id, { verified: true, primary: true });
+  assert.equal(changed.verification.status, "verified");
+  assert.equal(await primaryId(), first.id);
+  const chosen = await users.updateUser(ian, { [`primary${Name}ID`]: second.id });
+  assert.equal(chosen[`primary${Name}Id`], second.id);
+  const gone = await calls[`delete${Name}`](second.id);
+  assert.deepEqual([gone.object, gone.id, gone.deleted], [param[name], second.id, true]);
+  assert.equal(await primaryId(), first.id);
+  const only = await users[`replaceUser${Name}`](ian, { [name]: values[2] });
+  assert.deepEqual((await users.getUser(ian))[`${name}${name === "emailAddress" ? "es" : "s"}`].map((kept) => kept.id), [only.id]);
+  for (const call of ["get", "update", "delete"]) {
+    assert.deepEqual(await refusal(calls[`${call}${Name}`](second.id, {})), {
+      status: 404,
+      code: "resource_not_found",
+      paramName: undefined,
+    });
+  }
+  assert.deepEqual(await refusal(calls[`create${Name}`]({ userId: cleo, [name]: values[2] })), {
+    status: 422,
+    code: "form_identifier_exists",
+    paramName: param[name],
+  });
+  assert.deepEqual(await refusal(calls[`create${Name}`]({ userId: ian, [name]: "nothing" })), {
+    status: 422,
+    code: "form_param_format_invalid",
+    paramName: param[name],
+  });
+  assert.deepEqual(await refusal(users[`replaceUser${Name}`]("user_nobody", { [name]: values[0] })), {
+    status: 404,
+    code: "resource_not_found",
+    paramName: undefined,
+  });
+  if (name === "phoneNumber") {
+    await calls.deletePhoneNumber(only.id);
+  }
+}
+const last = (await users.getUser(ian)).primaryEmailAddressId;
+assert.deepEqual(await refusal(emailAddresses.deleteEmailAddress(last)), {
+  status: 400,
+  code: "identification_deletion_failed",
+  paramName: undefined,
+});
+
+// Sessions
+
+const { sessions } = client(secretKey);
+const signedIn = await sessions.createSession({ userId: cleo });
+assert.deepEqual([signedIn.userId, signedIn.status, signedIn.actor], [cleo, "active", null]);
+assert.ok(signedIn.clientId && signedIn.expireAt > signedIn.createdAt && signedIn.lastActiveAt === signedIn.createdAt);
+assert.deepEqual(await sessions.getSession(signedIn.id), signedIn);
+const later = await sessions.createSession({ userId: cleo });
+const sessionIds = async (parameters) => {
+  const { data, totalCount } = await sessions.getSessionList(parameters);
+  return [data.map((session) => session.id), totalCount];
+};
+// Of two that begin in one millisecond, either may be the newer one.
+const newestFirst = [signedIn.id, later.id].sort().reverse();
+assert.deepEqual(await sessionIds({ userId: cleo }), [newestFirst, 2]);
+assert.deepEqual(await sessionIds({ userId: cleo, limit: 1, offset: 1 }), [newestFirst.slice(1), 2]);
+assert.deepEqual(await sessionIds({ clientId: later.clientId }), [[later.id], 1]);
+assert.equal((await sessions.revokeSession(signedIn.id)).status, "revoked");
+assert.deepEqual(await sessionIds({ userId: cleo, status: "active" }), [[later.id], 1]);
+assert.deepEqual(await sessionIds({ userId: cleo, status: "revoked" }), [[signedIn.id], 1]);
+await users.banUser(cleo);
+assert.deepEqual(await sessionIds({ userId: cleo, status: "active" }), [[], 0]);
+assert.deepEqual(await refusal(sessions.createSession({ userId: cleo })), {
+  status: 403,
+  code: "user_banned",
+  paramName: undefined,
+});
+for (const call of ["getSession", "revokeSession"]) {
+  assert.deepEqual(await refusal(sessions[call]("ses_nobody")), {
+    status: 404,
+    code: "resource_not_found",
+    paramName: undefined,
+  });
+}
+assert.deepEqual(await refusal(sessions.createSession({ userId: "user_nobody" })), {
+  status: 404,
+  code: "resource_not_found",
+  paramName: undefined,
+});
+assert.deepEqual(await refusal(sessions.getSessionList({ userId: cleo, status: "asleep" })), {
+  status: 422,
+  code: "form_param_value_invalid",
+  paramName: "status",
+});
+
+// Organizations: there are none. What is not built says so.
+
+for (const call of ["getOrganizationMembershipList", "getOrganizationInvitationList"]) {
+  assert.deepEqual(await users[call]({ userId: ian }), { data: [], totalCount: 0 });
+  assert.equal((await refusal(users[call]({ userId: "user_nobody" }))).code, "resource_not_found");
+}
+for (const call of [
+  () => users.deleteUserPasskey({ userId: ian, passkeyIdentificationId: "idn_x" }),
+  () => users.deleteUserWeb3Wallet({ userId: ian, web3WalletIdentificationId: "idn_x" }),
+  () => users.deleteUserExternalAccount({ userId: ian, externalAccountId: "eac_x" }),
+  () => users.getUserOauthAccessToken(ian, "google"),
+  () => users.verifyTOTP({ userId: ian, code: "123456" }),
+  () => users.deleteUserTOTP(ian),
+  () => users.deleteUserBackupCodes(ian),
+  () => users.setPasswordCompromised(ian),
+  () => users.unsetPasswordCompromised(ian),
+  () => sessions.getToken(later.id),
+  () => sessions.getToken(later.id, "a_template"),
+]) {
+  assert.deepEqual(await refusal(call()), { status: 501, code: "not_implemented", paramName: undefined });
+}
+
+// removePassword
+
+assert.equal((await users.removePassword(eve.id)).passwordEnabled, false);
 console.log(JSON.stringify(made));

@@ -25,7 +25,41 @@ class Operate(msgspec.Struct, frozen=True):
     allowed: tuple[str, ...]
 
 
-Edits = tuple[Edit | Operate, ...]
+class AddAddress(msgspec.Struct, frozen=True):
+    """One more email address or phone number. The first is primary; `primary`: this one is. `alone`: no other stays."""
+
+    field: Literal["email_addresses", "phone_numbers"]
+    value: str
+    verified: bool = False
+    primary: bool = False
+    alone: bool = False
+
+
+class ChangeAddress(msgspec.Struct, frozen=True):
+    """What is said of one address, by its id; None stays. To be primary no more, another one must become it."""
+
+    field: Literal["email_addresses", "phone_numbers"]
+    address_id: str
+    verified: bool | None = None
+    primary: bool | None = None
+
+
+class ChoosePrimary(msgspec.Struct, frozen=True):
+    """Of the user's addresses this one is primary. It must be verified."""
+
+    field: Literal["email_addresses", "phone_numbers"]
+    address_id: str
+
+
+class RemoveAddress(msgspec.Struct, frozen=True):
+    """One address less. The last name by which a user signs in, an address or a username, stays."""
+
+    field: Literal["email_addresses", "phone_numbers"]
+    address_id: str
+
+
+AddressEdit = AddAddress | ChangeAddress | ChoosePrimary | RemoveAddress
+Edits = tuple[Edit | Operate | AddressEdit, ...]
 
 # Only if the user exists and its version is one of these; "*": whatever its version is; None: no condition.
 IfMatch = tuple[int, ...] | Literal["*"] | None

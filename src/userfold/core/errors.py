@@ -13,7 +13,8 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── HistoryInvalid
     │   └── OperationInvalid, OperationUnknown
     ├── NotFound              UserNotFound, SessionNotFound, VersionNotFound, KeyNotFound, ProjectNotFound,
-    │                         SegmentNotFound, AttributeNotFound
+    │                         SegmentNotFound, AttributeNotFound, AddressNotFound
+    ├── AddressUnverified, IdentifierLast
     ├── LimitReached, AttributeExists
     ├── IdentifierTaken, ChangeIdTaken, UserIdProtected, UserDeleted
     ├── PasswordNotSet, PasswordWrong
@@ -200,6 +201,25 @@ class AttributeExists(DomainError):
 
     code = "attribute_exists"
     hint = "Change that one, or delete it first: the type of an attribute stays."
+
+
+class AddressNotFound(NotFound):
+    """There is no email address or phone number {address_id} in this project."""
+
+    code = "address_not_found"
+
+
+class AddressUnverified(DomainError):
+    """The address chosen at {path} is not verified, and so cannot be primary."""
+
+    code = "address_unverified"
+
+
+class IdentifierLast(DomainError):
+    """It is the last name by which the user can sign in."""
+
+    code = "identifier_last"
+    hint = "Give the user another address or a username first, or delete the user."
 
 
 class LimitReached(DomainError):

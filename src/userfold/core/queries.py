@@ -13,11 +13,15 @@ from typing import Literal
 import msgspec
 
 from userfold.core.identifiers import GIVEN_LENGTH_MAX
-from userfold.core.records import User
+from userfold.core.records import EmailAddress, PhoneNumber, User
 
 _BLANKS = {ord("\n"): " ", 0: " "}
 
-Order = Literal["created_at", "updated_at"]
+Order = Literal["created_at", "updated_at", "email", "phone", "username", "first_name", "last_name"]
+# Orders by a name. A store keeps these values too; who has none stands before all others.
+NAME_ORDERS = ("email", "phone", "username", "first_name", "last_name")
+
+DISABLED = "state|disabled"  # the term of a user that is disabled
 
 # A shorter text is looked for at the beginning of terms, because an index of parts has nothing shorter than this.
 TEXT_LENGTH_MIN = 3
@@ -34,6 +38,7 @@ SEARCHED_FIELDS = (
     "contact_email",
     "contact_phone",
     "segments",
+    "disabled",
 )
 _searched = attrgetter(*SEARCHED_FIELDS)
 
@@ -53,22 +58,39 @@ TERM_KINDS = (
     "contact_phone",
 )
 # Compared as they are. Where folding changes one, the folded form is a term too, for the beginnings that people type.
-EXACT_KINDS = frozenset({"id", "external_id", "segment"})
+EXACT_KINDS = frozenset({"id", "external_id", "segment", "idn", "state"})
+
+Position = tuple[int | str, str]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A text that stands in a value of one of these kinds; one that is shorter than `TEXT_LENGTH_MIN` begins it."""
+
+    text: str
+    kinds: tuple[str, ...]
 
 
 class UserQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which users, in which order, from where.
 
-    `any_terms`: a user has one of these. `text`: it stands in one of a user's terms, or, if it is shorter than
-    `TEXT_LENGTH_MIN`, one begins with it. `after`: (order value, id) of the last user of the page before.
+    `any_terms`: a user has one of these; `also`: and one of each of these; `without`: and none of these.
+    `text`: it stands in one of a user's terms, or, if it is shorter than `TEXT_LENGTH_MIN`, one begins with it.
+    `created_after` and `created_before` are outside of what is asked for. `after`: (order value, id) of the last user
+    of the page before; `offset`: how many are left out from there.
     """
 
     project_id: str
     any_terms: tuple[str, ...] | None = None
+    also: tuple[tuple[str, ...], ...] = ()
+    without: tuple[str, ...] = ()
     text: str | None = None
+    parts: tuple[Part, ...] = ()
+    created_after: int | None = None
+    created_before: int | None = None
     order: Order = "created_at"
     descending: bool = False
-    after: tuple[int, str] | None = None
+    after: Position | None = None
+    offset: int = 0
     limit: int
 
 
@@ -80,7 +102,10 @@ def terms(user: User) -> tuple[str, ...]:
         for kind, value in _values(user)
         if value and kind in EXACT_KINDS and fold(value) != value
     ]
-    return (*found, *(term("segment", segment_id) for segment_id in user.segments))
+    found += [term("segment", segment_id) for segment_id in user.segments]
+    found += [term("idn", address.id) for address in user.email_addresses]
+    found += [term("idn", number.id) for number in user.phone_numbers]
+    return (*found, DISABLED) if user.disabled else tuple(found)
 
 
 def term(kind: str, value: str) -> str:
@@ -113,7 +138,14 @@ def same_terms(before: User, after: User) -> bool:
 def matches(user: User, query: UserQuery) -> bool:
     """Whether `query` asks for `user`, whatever its order and page."""
     own = terms(user)
-    if query.any_terms is not None and not set(own) & set(query.any_terms):
+    groups = query.also if query.any_terms is None else (query.any_terms, *query.also)
+    if not all(set(own) & set(group) for group in groups) or set(own) & set(query.without):
+        return False
+    if query.created_after is not None and user.created_at <= query.created_after:
+        return False
+    if query.created_before is not None and user.created_at >= query.created_before:
+        return False
+    if not all(has_part(user, part) for part in query.parts):
         return False
     if query.text is None:
         return True
@@ -125,15 +157,45 @@ def matches(user: User, query: UserQuery) -> bool:
     return any(part in line for line in text(user).split("\n"))
 
 
+def has_part(user: User, asked: Part) -> bool:
+    """Whether the text of `asked` stands in one of the user's values of its kinds."""
+    part = wanted(asked.text)
+    if part is None:
+        return False
+    kinds = {*asked.kinds, *(f"folded_{kind}" for kind in asked.kinds)}
+    own = [own for own in terms(user) if own.partition("|")[0] in kinds]
+    if len(part) < TEXT_LENGTH_MIN:
+        return any(begins_with(own_term, part) for own_term in own)
+    return any(part in own_term.partition("|")[2] for own_term in own)
+
+
 def begins_with(own_term: str, beginning: str) -> bool:
     """Whether the value of a term begins with a short, folded text."""
     kind, _, value = own_term.partition("|")
     return kind in TERM_KINDS and value.startswith(beginning)
 
 
-def position(user: User, order: Order) -> tuple[int, str]:
+def position(user: User, order: Order) -> Position:
     """Where the user stands in that order. Ids make it exact: times may be equal."""
-    return getattr(user, order), user.id
+    if order == "created_at" or order == "updated_at":
+        return getattr(user, order), user.id
+    return names_in_order(user)[NAME_ORDERS.index(order)], user.id
+
+
+def names_in_order(user: User) -> tuple[str, ...]:
+    """What each of `NAME_ORDERS` compares: folded, "" where there is nothing; of addresses the primary one."""
+    names = (
+        _primary(user.email_addresses, "email_address"),
+        _primary(user.phone_numbers, "phone_number"),
+        user.username,
+        user.first_name,
+        user.last_name,
+    )
+    return tuple(fold(name or "") for name in names)
+
+
+def _primary(addresses: tuple[EmailAddress, ...] | tuple[PhoneNumber, ...], name: str) -> str | None:
+    return next((getattr(address, name) for address in addresses if address.primary), None)
 
 
 def _values(user: User) -> Iterator[tuple[str, str | None]]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from userfold.core import identifiers
+from userfold.core.addresses import list_after
 from userfold.core.applied import Applied
 from userfold.core.attributes import check_traits
 from userfold.core.attribution import ALL_FIELDS, attribute
@@ -280,6 +281,9 @@ def _edited(
     for edit in edits:
         if isinstance(edit, Operate):
             edit = _as_edit(edit, before, values)
+        elif not isinstance(edit, Edit):
+            current = msgspec.structs.replace(before, **values)
+            edit = Edit("replace", {edit.field: list_after(edit, current, getattr(current, edit.field))})
         for name, given in edit.document.items():
             stored = values[name] if name in values else getattr(before, name, None)
             values[name] = _join(name, stored, given, edit.mode, mint)

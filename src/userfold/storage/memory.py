@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import msgspec
+
 from userfold.core.queries import UserQuery, matches, position
 from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
@@ -63,7 +65,11 @@ class MemoryStore:
             if isinstance(user := from_text("user", text), User) and matches(user, query)
         ]
         found.sort(key=lambda user: position(user, query.order), reverse=query.descending)
-        return [user for user in found if _is_after(user, query)][: query.limit]
+        return [user for user in found if _is_after(user, query)][query.offset : query.offset + query.limit]
+
+    async def count_users(self, query: UserQuery) -> int:
+        whole = msgspec.structs.replace(query, after=None, offset=0, limit=len(self._committed.texts))
+        return len(await self.users(whole))
 
     async def of_user(
         self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int

@@ -154,6 +154,10 @@ class Store(Protocol):
         """The users that `query` asks for, one page of them. Raises `StoreUnavailable` if that takes too long."""
         ...
 
+    async def count_users(self, query: UserQuery) -> int:
+        """How many users `query` asks for, whatever its page. Raises `StoreUnavailable` if that takes too long."""
+        ...
+
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         """Changes of a user with `after < version <= up_to`, oldest first, at most `limit`."""
         ...

@@ -1,9 +1,10 @@
 """Replays `captures/*.json`: requests as the vendor's SDKs sent them, and the exact answers.
 
 A capture is `{"title", "headers", "exchanges"}`. In each exchange the request is sent as it stands, with `{user_1}` in
-its path and `<secret key>` in its headers filled in. The answer is compared exactly, after ids, request ids and times
-of now were masked: `<user_1>` is the first user's id wherever it occurs, `<now>` a time during the replay. An answer
-that is a user says under `user` how it differs from `shapes/empty_user.json`; any other is under `body`.
+its path and body, and `<secret key>` in its headers, filled in. The answer is compared exactly, after ids, request ids
+and times of now were masked: `<user_1>` is the first user's id wherever it occurs, `<now>` a time during the replay. An
+answer that is a user says under `user` how it differs from `shapes/empty_user.json`, a list of users under `users`; any
+other is under `body`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FOLDER = Path(__file__).parent
 PUBLIC_URL = "http://userfold.test"
 CAPTURES = sorted((FOLDER / "captures").glob("*.json"))
 
-_ID = re.compile(r"(user|idn)_[0-9a-z]{26}")
+_ID = re.compile(r"(user|idn|ses|client)_[0-9a-z]{26}")
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{24}")
 
 
@@ -76,17 +77,23 @@ def replay(capture: dict[str, Any], api: InProcess) -> None:
     for exchange in capture["exchanges"]:
         reply = api.send(_request(exchange["request"], capture["headers"], mask.unmasked, api.keys.secret))
         answer = exchange["answer"]
-        wanted = shape("empty_user") | answer["user"] if "user" in answer else answer["body"]
+        wanted = _wanted(answer)
         assert canonical(mask(reply.json())) == canonical(wanted)
         assert reply.status_code == answer["status"]
         assert reply.headers["content-type"] == "application/json"
+
+
+def _wanted(answer: dict[str, Any]) -> Any:
+    if "users" in answer:
+        return [shape("empty_user") | differing for differing in answer["users"]]
+    return shape("empty_user") | answer["user"] if "user" in answer else answer["body"]
 
 
 def _request(
     captured: dict[str, Any], headers: dict[str, str], fill_in: Callable[[str], str], secret_key: str
 ) -> httpx.Request:
     headers = {name: value.replace("<secret key>", secret_key) for name, value in headers.items()}
-    content = json.dumps(captured["body"]).encode() if "body" in captured else b""
+    content = fill_in(json.dumps(captured["body"])).encode() if "body" in captured else b""
     if "headers_without" in captured:
         headers = {name: value for name, value in headers.items() if name not in captured["headers_without"]}
     return httpx.Request(captured["method"], PUBLIC_URL + fill_in(captured["path"]), headers=headers, content=content)

@@ -43,7 +43,12 @@ NEVER = {
     "session_closed": "browsers only",
     "rate_limited": "callers with a publishable key only",
     **dict.fromkeys(
-        ("password_too_short", "password_too_long", "password_not_set", "password_wrong"), "Clerk's API only"
+        (
+            *("password_too_short", "password_too_long", "password_not_set", "password_wrong"),
+            *("address_not_found", "address_unverified", "identifier_last"),
+            *("list_too_long", "bulk_too_large", "field_missing"),
+        ),
+        "Clerk's API only",
     ),
     **dict.fromkeys(("history_invalid", "change_id_taken", transfer.LineTooLong.code), "`userfold import` only"),
     "not_built": "what is not built is not in the document",

@@ -25,6 +25,9 @@ WITH_ID: list[tuple[str, str, Any]] = [
     ("GET", "/clerk/v1/users/{id}", None),
     ("PATCH", "/clerk/v1/users/{id}/metadata", {"public_metadata": {"a": 1}}),
     ("PUT", "/clerk/v1/users/{id}/metadata", {"public_metadata": {"a": 1}}),
+    ("POST", "/clerk/v1/users/{id}/ban", None),
+    ("POST", "/clerk/v1/users/{id}/unlock", None),
+    ("DELETE", "/clerk/v1/users/{id}", None),
 ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from userfold.api import bodies, wire
+from userfold.api.clerk import lists
+from userfold.api.clerk import wire as clerk_wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
 from userfold.engine import Busy
@@ -21,6 +23,11 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.FieldReadOnly: (422, "form_param_unknown", "Parameter unknown"),
     core.FieldFormatInvalid: (422, "form_param_format_invalid", "Parameter has the wrong form"),
     core.BagTooLarge: (422, "form_param_exceeds_allowed_size", "Parameter too large"),
+    lists.ListTooLong: (422, "form_param_array_size_exceeded", "Too many values"),
+    clerk_wire.BulkTooLarge: (400, "bulk_size_exceeded", "Too many users"),
+    clerk_wire.FieldMissing: (422, "form_param_missing", "Parameter missing"),
+    core.AddressUnverified: (422, "form_verification_needed", "Verification needed"),
+    core.IdentifierLast: (400, "identification_deletion_failed", "Identification cannot be deleted"),
     core.PasswordTooShort: (422, "form_password_length_too_short", "Password too short"),
     core.PasswordTooLong: (422, "form_password_length_too_long", "Password too long"),
     core.PasswordNotSet: (400, "no_password_set", "No password set"),

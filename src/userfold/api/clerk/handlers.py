@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 
-from userfold.api.clerk import wire
-from userfold.api.wire import Reply, Request, Service, json_reply
-from userfold.core.commands import CreateUser, Edit, PasswordDigest, RevokeSignIns, UpdateUser
+from userfold.api.clerk import lists, wire
+from userfold.api.wire import Handler, Reply, Request, Service, json_reply
+from userfold.core.commands import CreateUser, DeleteUser, Edit, PasswordDigest, RevokeSignIns, UpdateUser
 from userfold.core.errors import PasswordNotSet, PasswordWrong, UserNotFound
 from userfold.core.records import Key, Secrets, User
 
@@ -31,11 +32,75 @@ async def create_user(service: Service, request: Request) -> Reply:
 
 async def read_user(service: Service, request: Request) -> Reply:
     """`getUser`."""
-    key = Key("user", request.project_id, request.params["id"])
-    user = (await service.store.get((key,)))[key]
-    if not isinstance(user, User):
-        raise UserNotFound(user_id=key.id)
-    return json_reply(200, wire.user(user, service.public_url))
+    return json_reply(200, wire.user(await _user(service, request), service.public_url))
+
+
+async def list_users(service: Service, request: Request) -> Reply:
+    """`getUserList`: a bare list."""
+    given = lists.parameters(request)
+    lists.refuse_unknown(given)
+    query = lists.filters(given, request.project_id)
+    start = None
+    if "starting_after" in given:
+        key = Key("user", request.project_id, given["starting_after"][-1])
+        found = (await service.store.get((key,)))[key]
+        start = found if isinstance(found, User) else None
+    users = await service.store.users(lists.paged(query, given, start))
+    return json_reply(200, [wire.user(user, service.public_url) for user in users])
+
+
+async def count_users(service: Service, request: Request) -> Reply:
+    """`getCount`. JavaScript's SDK asks it beside every list and with its parameters, so it takes all of them."""
+    query = lists.filters(lists.parameters(request), request.project_id)
+    total = await service.store.count_users(query)
+    return json_reply(200, {"object": "total_count", "total_count": total})
+
+
+async def delete_user(service: Service, request: Request) -> Reply:
+    """`deleteUser`: the user and its history are gone."""
+    user_id = request.params["id"]
+    author = request.author(SOURCE)
+    await service.run(request, DeleteUser(project_id=request.project_id, author=author, user_id=user_id))
+    return json_reply(200, wire.deleted("user", user_id))
+
+
+def flagging(field: str, value: bool) -> Handler:
+    """`banUser`, `lockUser` and the like: a handler that sets a flag of a user."""
+
+    async def handler(service: Service, request: Request) -> Reply:
+        wire.refuse_unknown(wire.body_or_nothing(request))
+        return await _run(service, request, _flagged(request, request.params["id"], field, value))
+
+    return handler
+
+
+def flagging_all(field: str, value: bool) -> Handler:
+    """Python's `bulk_ban`, `bulk_unban`: a handler that sets a flag of several users, and answers with all of them."""
+
+    async def handler(service: Service, request: Request) -> Reply:
+        keys = [Key("user", request.project_id, user_id) for user_id in wire.user_ids(request)]
+        found = await service.store.get(keys)
+        for key in keys:
+            if found[key] is None:
+                raise UserNotFound(user_id=key.id)
+        answers = [
+            service.submit(request, _flagged(request, key.id, field, value), size=len(request.body) // len(keys))
+            for key in keys
+        ]
+        all_applied = await asyncio.gather(*answers)
+        users = [applied.user for applied in all_applied if applied.user is not None]
+        return json_reply(200, [wire.user(user, service.public_url) for user in users])
+
+    return handler
+
+
+def _flagged(request: Request, user_id: str, field: str, value: bool) -> UpdateUser:
+    return UpdateUser(
+        project_id=request.project_id,
+        author=request.author(SOURCE),
+        user_id=user_id,
+        edits=(Edit("replace", {field: value}),),
+    )
 
 
 async def update_user(service: Service, request: Request) -> Reply:
@@ -47,7 +112,7 @@ async def update_user(service: Service, request: Request) -> Reply:
         project_id=request.project_id,
         author=request.author(SOURCE),
         user_id=request.params["id"],
-        edits=(Edit("replace", fields),),
+        edits=(Edit("replace", fields), *wire.primaries(body)),
         password_digest=await _digest(service, body),
     )
     reply = await _run(service, request, command)
@@ -96,6 +161,22 @@ async def merge_metadata(service: Service, request: Request) -> Reply:
 async def replace_metadata(service: Service, request: Request) -> Reply:
     """`replaceUserMetadata`: each kind that is given is overwritten whole."""
     return await _edit_metadata(service, request, "replace")
+
+
+async def list_no_organizations(service: Service, request: Request) -> Reply:
+    """`getOrganizationMembershipList`, `getOrganizationInvitationList`: a page that is empty, as there are none."""
+    lists.limit_and_offset(lists.parameters(request))
+    await _user(service, request)
+    return json_reply(200, {"data": [], "total_count": 0})
+
+
+async def _user(service: Service, request: Request) -> User:
+    """The user whom the path names. Raises `UserNotFound`."""
+    key = Key("user", request.project_id, request.params["id"])
+    user = (await service.store.get((key,)))[key]
+    if not isinstance(user, User):
+        raise UserNotFound(user_id=key.id)
+    return user
 
 
 async def _edit_metadata(service: Service, request: Request, mode: str) -> Reply:

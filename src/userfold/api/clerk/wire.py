@@ -6,13 +6,16 @@ Python's SDK refuses a user that lacks any of 35 keys, or whose metadata is null
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from userfold.api.wire import HeaderInvalid, Request
+from userfold.core.commands import ChoosePrimary
 from userfold.core.diff import escape
-from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown
+from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
 from userfold.core.passwords import check_length
-from userfold.core.records import EmailAddress, PhoneNumber, User
+from userfold.core.records import EmailAddress, PhoneNumber, SignIn, User
+
+BULK_MAX = 100
 
 METADATA = ("public_metadata", "private_metadata", "unsafe_metadata")
 METADATA_APART = "2026-05-12"  # from this version on, metadata has routes of its own
@@ -37,6 +40,26 @@ _NO_EFFECT = frozenset(
         "bypass_client_trust",
     }
 )
+
+
+class FieldMissing(FieldInvalid):
+    """The parameter at {path} is needed."""
+
+    code = "field_missing"
+
+
+class BulkTooLarge(InputError):
+    """At most {count_max} users can be named in one request."""
+
+    code = "bulk_too_large"
+
+
+# They choose among a user's addresses.
+_PRIMARIES: dict[str, Literal["email_addresses", "phone_numbers"]] = {
+    "primary_email_address_id": "email_addresses",
+    "primary_phone_number_id": "phone_numbers",
+}
+_UPDATE_ONLY = frozenset({*_PRIMARIES, "sign_out_of_other_sessions"})
 
 
 def user(user: User, public_url: str) -> dict[str, Any]:
@@ -124,6 +147,62 @@ def phone_number(number: PhoneNumber) -> dict[str, Any]:
     }
 
 
+def session(sign_in: SignIn, now: int) -> dict[str, Any]:
+    """Clerk's `Session`. When it was last used is not kept, so it is when it began; each is a client of its own."""
+    return {
+        "object": "session",
+        "id": sign_in.id,
+        "user_id": sign_in.user_id,
+        "client_id": client_id_of(sign_in),
+        "status": session_status(sign_in, now),
+        "actor": None,
+        "last_active_organization_id": None,
+        "last_active_at": sign_in.created_at,
+        "expire_at": sign_in.expires_at,
+        "abandon_at": sign_in.expires_at,
+        "created_at": sign_in.created_at,
+        "updated_at": sign_in.created_at if sign_in.ended_at is None else sign_in.ended_at,
+    }
+
+
+def session_status(sign_in: SignIn, now: int) -> str:
+    """`active`, `revoked` or `expired`."""
+    return "expired" if sign_in.status == "active" and not sign_in.is_live(now) else sign_in.status
+
+
+def client_id_of(sign_in: SignIn) -> str:
+    """The client of a session: Clerk's clients may have several, ours have one."""
+    return "client_" + sign_in.id.removeprefix("ses_")
+
+
+def session_id_of(client_id: str) -> str:
+    """The session of a client."""
+    return "ses_" + client_id.removeprefix("client_")
+
+
+def refuse_organization(body: dict[str, Any]) -> None:
+    """Raise `FieldInvalid` if an organization is named: there are none."""
+    if text_or_none(body, "active_organization_id") is not None:
+        raise FieldInvalid(path="/active_organization_id", reason="there are no organizations")
+
+
+def deleted(kind: str, id_: str) -> dict[str, Any]:
+    """Clerk's `DeletedObject`."""
+    return {"object": kind, "id": id_, "deleted": True}
+
+
+def user_ids(request: Request) -> list[str]:
+    """The users whom a bulk route is about, each once."""
+    body = request.json_object()
+    refuse_unknown(body, "user_ids")
+    given = body.get("user_ids")
+    if not isinstance(given, list) or not given or not all(isinstance(user_id, str) for user_id in given):
+        raise FieldInvalid(path="/user_ids", reason="a list of strings is needed")
+    if len(given) > BULK_MAX:
+        raise BulkTooLarge(path="/user_ids", count_max=BULK_MAX)
+    return list(dict.fromkeys(given))
+
+
 def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
     """The fields of a user, and when it was created, from the parameters of `POST /users`."""
     fields: dict[str, Any] = {}
@@ -152,16 +231,22 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
 
 def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
     """The fields of a user from the parameters of `PATCH /users/{id}`."""
-    known = _PROFILE if request.header(b"clerk-api-version") == METADATA_APART else _SAME
+    known = _PROFILE if METADATA_APART in _versions(request) else _SAME
     fields: dict[str, Any] = {}
     for name, value in body.items():
         if name in known:
             fields[name] = value
         elif name == "username":
             fields[name] = None if value == "" else value
-        elif name not in _NO_EFFECT and name not in _PASSWORD and name != "sign_out_of_other_sessions":
+        elif name not in _NO_EFFECT and name not in _PASSWORD and name not in _UPDATE_ONLY:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields
+
+
+def primaries(body: dict[str, Any]) -> tuple[ChoosePrimary, ...]:
+    """The addresses that are to be primary. Null is not given: one is primary as long as there are any."""
+    given = [(field, text_or_none(body, name)) for name, field in _PRIMARIES.items()]
+    return tuple(ChoosePrimary(field, address_id) for field, address_id in given if address_id is not None)
 
 
 def password(body: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -185,12 +270,12 @@ def password(body: dict[str, Any]) -> tuple[str | None, str | None]:
 
 def skips_password_checks(body: dict[str, Any]) -> bool:
     """Whether the password is taken as it is."""
-    return _flag(body, "skip_password_checks")
+    return flag(body, "skip_password_checks") is True
 
 
 def signs_out(body: dict[str, Any]) -> bool:
     """Whether all sign-ins are to end."""
-    return _flag(body, "sign_out_of_other_sessions")
+    return flag(body, "sign_out_of_other_sessions") is True
 
 
 def password_to_verify(request: Request) -> str:
@@ -226,14 +311,51 @@ def metadata(request: Request) -> dict[str, Any]:
 
 def check_version(request: Request) -> None:
     """Clerk refuses a version that it does not know, and one that is given twice."""
-    header = request.header(b"clerk-api-version")
-    query = [part for part in request.query_string.split(b"&") if part.startswith(b"__clerk_api_version=")]
-    given = [version.partition(b"=")[2].decode("latin-1") for version in query]
-    given += [header] if header is not None else []
+    given = _versions(request)
     if len(given) > 1:
         raise HeaderInvalid(name="Clerk-API-Version", reason="the version is given twice")
     if given and given[0] not in API_VERSIONS:
         raise HeaderInvalid(name="Clerk-API-Version", reason="there is no such version")
+
+
+def needed_text(body: dict[str, Any], name: str) -> str:
+    """A string that must be given."""
+    given = text_or_none(body, name)
+    if given is None:
+        raise FieldMissing(path=f"/{name}")
+    return given
+
+
+def text_or_none(body: dict[str, Any], name: str) -> str | None:
+    """A string, or None if it is not given."""
+    given = body.get(name)
+    if not isinstance(given, str | None):
+        raise FieldInvalid(path=f"/{name}", reason="a string is needed")
+    return given
+
+
+def choice(body: dict[str, Any], name: str, choices: tuple[str | None, ...]) -> str | None:
+    """One of these."""
+    given = body.get(name)
+    if given not in choices:
+        raise FieldInvalid(path=f"/{name}", reason=f"one of {', '.join(filter(None, choices))} is needed")
+    return None if given is None else str(given)
+
+
+def flag(body: dict[str, Any], name: str) -> bool | None:
+    """True, false, or None if it is not given."""
+    given = body.get(name)
+    if not isinstance(given, bool | None):
+        raise FieldInvalid(path=f"/{name}", reason="true or false is needed")
+    return given
+
+
+def _versions(request: Request) -> list[str]:
+    """The versions of the API that a request asks for, in its query and in its header."""
+    header = request.header(b"clerk-api-version")
+    query = [part for part in request.query_string.split(b"&") if part.startswith(b"__clerk_api_version=")]
+    given = [version.partition(b"=")[2].decode("latin-1") for version in query]
+    return given if header is None else [*given, header]
 
 
 def _primary(addresses: tuple[EmailAddress, ...] | tuple[PhoneNumber, ...]) -> str | None:
@@ -271,13 +393,6 @@ def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
     else:
         _check_statuses(f"{name}_identification_status", body)
     return [{name: value, "verified": status == "verified"} for value, status in zip(values, statuses, strict=True)]
-
-
-def _flag(body: dict[str, Any], name: str) -> bool:
-    given = body.get(name)
-    if not isinstance(given, bool | None):
-        raise FieldInvalid(path=f"/{name}", reason="true or false is needed")
-    return given is True
 
 
 def _time(value: Any, name: str) -> int | None:

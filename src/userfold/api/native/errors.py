@@ -25,6 +25,8 @@ STATUS: dict[type[Exception], int] = {
     core.LimitReached: 409,
     core.IdentifierTaken: 409,
     core.ChangeIdTaken: 409,
+    core.AddressUnverified: 409,
+    core.IdentifierLast: 409,
     core.PasswordNotSet: 409,
     core.PasswordWrong: 422,
     core.UserIdProtected: 409,

@@ -12,6 +12,7 @@ from userfold.storage.sqlite import search
 APPLICATION_ID = 0x55464C44  # "UFLD"
 
 _SEARCH_SINCE = 2  # the migration that made the tables of search.py
+_NAMES_SINCE = 3  # the one that made the orders by name
 
 _FOLDER = files("userfold.storage.sqlite")
 
@@ -54,6 +55,8 @@ def migrate(db: apsw.Connection) -> list[int]:
             db.execute(sql)
         if 0 < found < _SEARCH_SINCE:
             search.rebuild(db)
+        if 0 < found < _NAMES_SINCE:
+            search.rebuild_names(db)
         db.pragma("application_id", APPLICATION_ID)
         db.pragma("user_version", newest)
         db.execute("COMMIT")

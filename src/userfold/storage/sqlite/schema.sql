@@ -3,7 +3,7 @@
 
 -- Its own `row` is the key: documents are around a kilobyte, and in a WITHOUT ROWID tree they would fill the inner
 -- pages. A named one, because the search index refers to it and VACUUM may renumber a rowid that has no name.
--- last_change_id is the head of the user's chain of changes.
+-- last_change_id is the head of the user's chain of changes. The last five columns are names as lists are ordered by them.
 CREATE TABLE users (
     row INTEGER PRIMARY KEY,
     project_id TEXT NOT NULL,
@@ -13,10 +13,20 @@ CREATE TABLE users (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     document TEXT NOT NULL,
+    email TEXT NOT NULL DEFAULT '',
+    phone TEXT NOT NULL DEFAULT '',
+    username TEXT NOT NULL DEFAULT '',
+    first_name TEXT NOT NULL DEFAULT '',
+    last_name TEXT NOT NULL DEFAULT '',
     UNIQUE (project_id, id)
 );
 CREATE INDEX users_by_created_at ON users (project_id, created_at, id);
 CREATE INDEX users_by_updated_at ON users (project_id, updated_at, id);
+CREATE INDEX users_by_email ON users (project_id, email, id);
+CREATE INDEX users_by_phone ON users (project_id, phone, id);
+CREATE INDEX users_by_username ON users (project_id, username, id);
+CREATE INDEX users_by_first_name ON users (project_id, first_name, id);
+CREATE INDEX users_by_last_name ON users (project_id, last_name, id);
 
 -- What users are found by, as `kind|value`: for whole values, and for the beginning of one.
 CREATE TABLE user_terms (

@@ -7,7 +7,17 @@ from typing import Any
 
 import apsw
 
-from userfold.core.queries import TERM_KINDS, TEXT_LENGTH_MIN, UserQuery, terms, text, wanted
+from userfold.core.queries import (
+    TERM_KINDS,
+    TEXT_LENGTH_MIN,
+    Part,
+    UserQuery,
+    has_part,
+    names_in_order,
+    terms,
+    text,
+    wanted,
+)
 from userfold.core.records import User
 from userfold.storage.codec import from_text
 from userfold.storage.sqlite import tables
@@ -23,6 +33,26 @@ def rebuild(db: apsw.Connection) -> None:
         user = from_text("user", document)
         assert isinstance(user, User)
         _add(db, row, project_id, user)
+
+
+def rebuild_names(db: apsw.Connection) -> None:
+    """Put every user into the orders by name, and make it findable by the terms that were added with them."""
+    for project_id, document in db.execute("SELECT project_id, document FROM users ORDER BY row"):
+        user = from_text("user", document)
+        assert isinstance(user, User)
+        db.execute(tables.UPDATE_NAMES, (project_id, user.id, *names_in_order(user)))
+        db.executemany(tables.INSERT_TERM, [(project_id, term, user.id) for term in terms(user)])
+
+
+def teach(db: apsw.Connection) -> None:
+    """Let the queries of a connection ask what SQL cannot tell of a document."""
+
+    def stands_in(*given: Any) -> bool:
+        document, asked, kinds = given
+        user = from_text("user", document)
+        return isinstance(user, User) and has_part(user, Part(asked, tuple(kinds.split())))
+
+    db.create_scalar_function("stands_in", stands_in, 3, deterministic=True)
 
 
 def add(db: apsw.Connection, project_id: str, user: User) -> None:
@@ -54,33 +84,58 @@ def documents(db: apsw.Connection, query: UserQuery) -> Iterator[str]:
     Few users are looked up and then put into order; among many, the order is followed until the page is full. SQLite
     cannot know which it is, and would always walk through the whole order: so it is counted first.
     """
-    values: Values = {"project_id": query.project_id, "limit": query.limit}
-    found = _conditions(query, values)
-    few = next((condition for condition in found if _are_few(db, condition[1], values)), None)
+    values: Values = {"limit": query.limit, "offset": query.offset}
+    lookups, conditions = _lookups(query, values), _comparisons(query, values)
+    few = next((lookup for lookup in lookups if _are_few(db, lookup[1], values)), None)
     # A column behind a plus is only compared: no index serves to look it up, or to follow it.
-    conditions = [f"{'' if condition is few else '+'}{condition[0]} IN ({condition[1]})" for condition in found]
+    conditions += [f"{'' if lookup is few else '+'}{lookup[0]} IN ({lookup[1]})" for lookup in lookups]
     conditions.append(f"{'+' if few is not None and few[0] == 'row' else ''}project_id = :project_id")
-    order = query.order if few is None else f"+{query.order}"
+    plus = "" if few is None else "+"
     if query.after is not None:
         values["value"], values["id"] = query.after
-        conditions.append(f"({order}, id) {'<' if query.descending else '>'} (:value, :id)")
+        conditions.append(f"({plus}{query.order}, {plus}id) {'<' if query.descending else '>'} (:value, :id)")
     way = "DESC" if query.descending else "ASC"
     rows = db.execute(
         f"SELECT document FROM users WHERE {' AND '.join(conditions)}"  # noqa: S608
-        f" ORDER BY {order} {way}, id {way} LIMIT :limit",
+        f" ORDER BY {plus}{query.order} {way}, {plus}id {way} LIMIT :limit OFFSET :offset",
         values,
     )
     return (text for (text,) in rows)
 
 
-def _conditions(query: UserQuery, values: Values) -> list[tuple[str, str]]:
+def count(db: apsw.Connection, query: UserQuery) -> int:
+    """How many users `query` asks for, whatever the page."""
+    values: Values = {}
+    conditions = [f"{column} IN ({subquery})" for column, subquery in _lookups(query, values)]
+    conditions += ["project_id = :project_id", *_comparisons(query, values)]
+    counted: int = db.execute(f"SELECT count(*) FROM users WHERE {' AND '.join(conditions)}", values).get  # noqa: S608
+    return counted
+
+
+def _lookups(query: UserQuery, values: Values) -> list[tuple[str, str]]:
     """[(column, subquery that gives the values which it may have)], and what they compare with put into `values`."""
-    found = []
-    if query.any_terms is not None:
-        found.append(("id", _having(query.any_terms, values)))
+    values["project_id"] = query.project_id
+    groups = query.also if query.any_terms is None else (query.any_terms, *query.also)
+    found = [("id", _having(group, values)) for group in groups]
     if query.text is not None:
-        found.append(_containing(query.text, values))
-    return found
+        found.append(_containing(query.text, TERM_KINDS, values))
+    return found + [_containing(part.text, _with_folded(part.kinds), values) for part in query.parts]
+
+
+def _comparisons(query: UserQuery, values: Values) -> list[str]:
+    """What else holds for every user that is asked for; no index finds users by it."""
+    conditions = []
+    if query.without:
+        conditions.append(f"id NOT IN ({_having(query.without, values)})")
+    if query.created_after is not None:
+        conditions.append(f"created_at > {_new(values, query.created_after)}")
+    if query.created_before is not None:
+        conditions.append(f"created_at < {_new(values, query.created_before)}")
+    for part in query.parts:
+        if len(wanted(part.text) or "") >= TEXT_LENGTH_MIN:  # that it stands in some value is all that the index says
+            asked, kinds = _new(values, part.text), _new(values, " ".join(part.kinds))
+            conditions.append(f"stands_in(document, {asked}, {kinds})")
+    return conditions
 
 
 def _are_few(db: apsw.Connection, subquery: str, values: Values) -> bool:
@@ -88,26 +143,35 @@ def _are_few(db: apsw.Connection, subquery: str, values: Values) -> bool:
     return bool(counted <= FEW)
 
 
+def _new(values: Values, value: object) -> str:
+    """The mark of a value that is bound under a name of its own."""
+    name = f"value{len(values)}"
+    values[name] = value
+    return f":{name}"
+
+
+def _with_folded(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(kind for kind in TERM_KINDS if kind.removeprefix("folded_") in kinds)
+
+
 def _having(any_terms: tuple[str, ...], values: Values) -> str:
-    named = {f"term{index}": term for index, term in enumerate(any_terms)}
-    values.update(named)
-    marks = ", ".join(f":{name}" for name in named)
+    marks = ", ".join(_new(values, term) for term in any_terms)
     return f"SELECT user_id FROM user_terms WHERE project_id = :project_id AND term IN ({marks})"  # noqa: S608
 
 
-def _containing(asked: str, values: Values) -> tuple[str, str]:
+def _containing(asked: str, kinds: tuple[str, ...], values: Values) -> tuple[str, str]:
     part = wanted(asked)
     if part is None:
         return "id", "SELECT NULL WHERE 0"
     if len(part) >= TEXT_LENGTH_MIN:
-        values["phrase"] = '"' + part.replace('"', '""') + '"'
-        return "row", "SELECT rowid FROM user_search WHERE user_search MATCH :phrase"
+        phrase = _new(values, '"' + part.replace('"', '""') + '"')
+        return "row", f"SELECT rowid FROM user_search WHERE user_search MATCH {phrase}"  # noqa: S608
     ranges = []
-    for kind in TERM_KINDS:
-        values[f"{kind}_from"], values[f"{kind}_to"] = f"{kind}|{part}", _end_of(f"{kind}|{part}")
+    for kind in kinds:
+        first, end = _new(values, f"{kind}|{part}"), _new(values, _end_of(f"{kind}|{part}"))
         ranges.append(
             "SELECT user_id FROM user_terms"  # noqa: S608
-            f" WHERE project_id = :project_id AND term >= :{kind}_from AND term < :{kind}_to"
+            f" WHERE project_id = :project_id AND term >= {first} AND term < {end}"
         )
     return "id", " UNION ALL ".join(ranges)
 

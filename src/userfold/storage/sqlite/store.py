@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import apsw
 
-from userfold.core.queries import UserQuery, same_terms
+from userfold.core.queries import UserQuery, names_in_order, same_terms
 from userfold.core.records import COLLECTIONS, Change, Key, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
@@ -140,6 +140,9 @@ class SQLiteStore:
     async def users(self, query: UserQuery) -> Sequence[User]:
         return await self._in_reader_thread(partial(_users, query=query))
 
+    async def count_users(self, query: UserQuery) -> int:
+        return await self._in_reader_thread(partial(search.count, query=query))
+
     async def of_user(
         self, kind: str, project_id: str, user_id: str, *, after: str | None, descending: bool, limit: int
     ) -> Sequence[Record]:
@@ -206,6 +209,7 @@ class SQLiteStore:
         except apsw.Error as error:
             raise _translated(error) from error
         db.set_busy_timeout(wait_ms)
+        search.teach(db)
         self._open_readers.append(db)
         return db
 
@@ -367,6 +371,8 @@ class SQLiteStore:
                 self._writer.execute(tables.UPDATE_CREATED_AT, (*at, after.created_at))
             if not same_terms(before, after):
                 search.change(self._writer, key.project_id, before, after)
+                # A statement of its own: the indexes of these columns are left alone by all other changes.
+                self._writer.execute(tables.UPDATE_NAMES, (*at, *names_in_order(after)))
         else:
             table = tables.TABLES[key.kind]
             self._writer.execute(table.update, (*at, *table.to_row(after)))
@@ -376,7 +382,7 @@ class SQLiteStore:
         at = (key.project_id, key.id)
         if isinstance(record, User):
             columns = (record.version, self._heads.get(at), record.created_at, record.updated_at, to_text(record))
-            self._writer.execute(tables.INSERT_USER, (*at, *columns))
+            self._writer.execute(tables.INSERT_USER, (*at, *columns, *names_in_order(record)))
             search.add(self._writer, key.project_id, record)
         else:
             table = tables.TABLES[key.kind]

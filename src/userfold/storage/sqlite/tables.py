@@ -112,8 +112,9 @@ OF_USER: dict[str, tuple[str, str]] = {
 
 SELECT_USER = "SELECT document, last_change_id FROM users WHERE project_id = ?1 AND id = ?2"
 INSERT_USER = (
-    "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document,"
+    " email, phone, username, first_name, last_name)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
 )
 # An index is written for every column that is set, whether or not its value differs: so what stays is not set.
 UPDATE_USER = (
@@ -125,6 +126,10 @@ UPDATE_CREATED_AT = "UPDATE users SET created_at = ?3 WHERE project_id = ?1 AND 
 DELETE_USER = "DELETE FROM users WHERE project_id = ?1 AND id = ?2 AND version = ?3"
 
 SELECT_USER_ROW = "SELECT row FROM users WHERE project_id = ?1 AND id = ?2"
+UPDATE_NAMES = (
+    "UPDATE users SET email = ?3, phone = ?4, username = ?5, first_name = ?6, last_name = ?7"
+    " WHERE project_id = ?1 AND id = ?2"
+)
 INSERT_TERM = "INSERT OR IGNORE INTO user_terms (project_id, term, user_id) VALUES (?1, ?2, ?3)"
 DELETE_TERM = "DELETE FROM user_terms WHERE project_id = ?1 AND term = ?2 AND user_id = ?3"
 INSERT_SEARCH = "INSERT INTO user_search (rowid, text) VALUES (?1, ?2)"
