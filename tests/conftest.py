@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import postgres
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Store
 from userfold.storage.sqlite.store import SQLiteStore
@@ -43,7 +44,14 @@ class Constructor:
 STORES: dict[str, Constructor] = {
     "memory": Constructor(lambda folder: MemoryStore(), durable=False),
     "sqlite": Constructor(lambda folder: SQLiteStore(folder / "userfold.db")),
+    "postgresql": Constructor(postgres.store_in),
 }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Databases that a test had are for others, once all its fixtures are gone."""
+    postgres.give_back()
 
 
 @pytest.fixture

@@ -1,0 +1,98 @@
+"""Connections to PostgreSQL, and what goes wrong on them in the words of the port."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from userfold.storage.port import Conflict, StoreError, StoreFull, StoreUnavailable, WriteFailed
+
+CONNECT_S_MAX = 5.0
+# The server gives a statement up first, so that the connection stays good; then we give up the connection.
+STATEMENT_MS_MAX = 10_000
+STATEMENT_S_MAX = 15.0
+READ_MS_MAX = 5_000
+LOCK_MS_MAX = 5_000
+# Of a transaction whose process fell silent: its locks are in the way of all other processes.
+SILENCE_MS_MAX = 5_000
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"  # a class that is generic to type checkers only
+
+
+class Lost(Exception):
+    """The connection is gone, or cannot be made; the text says why."""
+
+
+class Crowded(Exception):
+    """A record that was not to be waited for is locked by others."""
+
+
+# By SQLSTATE and by where it happened, never by the name of a constraint: a distributed engine gives none.
+_LOST = ("08", "57P", "25P03", "25006", "53300")
+_KINDS: dict[str, type[StoreError]] = {
+    "40001": Conflict,
+    "40P01": Conflict,
+    "53100": StoreFull,
+    "21": WriteFailed,
+    "22": WriteFailed,
+    "54": WriteFailed,
+}
+
+
+async def connect(url: str, *, reading: bool = False) -> Connection:
+    """A connection with the time-outs of a reader or of a writer. Raises `Lost`, `StoreUnavailable`."""
+    with translated():
+        connection = await asyncpg.connect(url, timeout=CONNECT_S_MAX, command_timeout=STATEMENT_S_MAX)
+        try:
+            await prepare(connection, reading=reading)
+        except BaseException:
+            connection.terminate()
+            raise
+    return connection
+
+
+async def prepare(connection: Any, *, reading: bool) -> None:
+    """Set what a connection needs. By statements, because poolers between us refuse settings at the start."""
+    settings = {
+        "statement_timeout": READ_MS_MAX if reading else STATEMENT_MS_MAX,
+        "lock_timeout": LOCK_MS_MAX,
+        "idle_in_transaction_session_timeout": SILENCE_MS_MAX,
+        "jit": "off",  # for statements of a millisecond it costs more than it gives
+        "application_name": "userfold",
+    }
+    if not reading and await connection.fetchval("SHOW synchronous_commit") == "off":
+        settings["synchronous_commit"] = "on"  # an answered update is durable, whatever the database's default
+    await connection.execute(
+        "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given (name, value)",
+        list(settings),
+        [str(value) for value in settings.values()],
+    )
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """What the driver raises in this block comes out as `Lost`, `Crowded` or a `StoreError`."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _of_server(error) from error
+    except asyncpg.ClientConfigurationError:
+        # Not repeated, because the driver's text may hold a part of the URL, and the URL a password.
+        raise StoreUnavailable("the database URL cannot be used") from None
+    except (asyncpg.InterfaceError, OSError, TimeoutError) as error:  # the first: the driver has closed it itself
+        raise Lost(f"{type(error).__name__}: {error}") from error
+
+
+def _of_server(error: asyncpg.PostgresError) -> Exception:
+    state = error.sqlstate or ""
+    says = f"{type(error).__name__}: {error.args[0] if error.args else ''} (SQLSTATE {state})"
+    if state == "55P03":
+        return Crowded(says)
+    if state.startswith(_LOST):
+        return Lost(says)
+    if state == "57014":
+        return StoreUnavailable("the statement took too long")
+    return _KINDS.get(state, _KINDS.get(state[:2], StoreUnavailable))(says)

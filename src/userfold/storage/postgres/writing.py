@@ -1,0 +1,133 @@
+"""Records into the tables: all that a batch writes, in a few statements for each table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from userfold.core.jsontext import encode
+from userfold.core.queries import names_in_order, same_terms, terms, text
+from userfold.core.records import COLLECTIONS, Change, Key, Record, User
+from userfold.storage.codec import to_text
+from userfold.storage.port import Conflict, Update, Write, WriteFailed
+from userfold.storage.postgres import tables
+from userfold.storage.postgres.connections import Connection, translated
+from userfold.storage.postgres.reading import by_table
+
+ROWS_MAX = 2_000  # in one statement
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+async def write(connection: Connection, wish: Write) -> None:
+    """Raises `Conflict`, `WriteFailed`, `Lost` or another `StoreError`; then the transaction is to end."""
+    writer = _Writer(connection)
+    try:
+        await writer.remove(wish.removals)
+        await writer.update(wish.updates)
+        await writer.insert(wish.inserts)
+    except (TypeError, ValueError) as error:
+        raise WriteFailed(f"{type(error).__name__}: {error}") from error
+
+
+class _Writer:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def remove(self, removals: Mapping[Key, Record | None]) -> None:
+        users: dict[str, list[User]] = defaultdict(list)
+        for key, gone in removals.items():
+            if isinstance(gone, User):
+                users[key.project_id].append(gone)
+        for project_id, of_project in users.items():
+            await self._remove_users(project_id, of_project)
+        for kind, project_id, ids in by_table(key for key in removals if key.kind != "user"):
+            sql = tables.DELETE_MEMBERS[kind] if kind in COLLECTIONS else tables.TABLES[kind].delete
+            await self._execute(sql, project_id, ids)
+
+    async def _remove_users(self, project_id: str, gone: Sequence[User]) -> None:
+        await self._write_rows(tables.DELETE_USERS, project_id, [(user.id, user.version) for user in gone])
+        await self._execute(tables.DELETE_INDEX, project_id, [user.id for user in gone])
+        await self._write_terms(tables.DELETE_TERMS, project_id, {user.id: set(terms(user)) for user in gone})
+
+    async def update(self, updates: Mapping[Key, Update]) -> None:
+        for kind, project_id, ids in by_table(updates):
+            of_kind = [updates[Key(kind, project_id, id_)] for id_ in ids]
+            if kind == "user":
+                await self._update_users(project_id, [cast("tuple[User, User]", (u.before, u.after)) for u in of_kind])
+            else:
+                table = tables.TABLES[kind]
+                rows = [(id_, *table.to_row(update.after)) for id_, update in zip(ids, of_kind, strict=True)]
+                await self._write_rows(table.update, project_id, rows)
+
+    async def _update_users(self, project_id: str, pairs: Sequence[tuple[User, User]]) -> None:
+        rows = [(after.id, after.version, after.updated_at, to_text(after), before.version) for before, after in pairs]
+        await self._write_rows(tables.UPDATE_USERS, project_id, rows)
+        found_by_others = [
+            (before, after)
+            for before, after in pairs
+            if not same_terms(before, after) or before.created_at != after.created_at
+        ]
+        if found_by_others:
+            await self._index_again(project_id, found_by_others)
+
+    async def _index_again(self, project_id: str, pairs: Sequence[tuple[User, User]]) -> None:
+        lost = {before.id: set(terms(before)).difference(terms(after)) for before, after in pairs}
+        gained = {after.id: set(terms(after)).difference(terms(before)) for before, after in pairs}
+        await self._write_terms(tables.DELETE_TERMS, project_id, lost)
+        await self._write_terms(tables.INSERT_TERMS, project_id, gained)
+        await self._execute(tables.DELETE_INDEX, project_id, list(lost))
+        await self._write_rows(tables.INSERT_INDEX, project_id, [_index_row(after) for _, after in pairs])
+
+    async def insert(self, inserts: Mapping[Key, Record]) -> None:
+        """In one order of tables and keys: who inserts a key waits for whoever has inserted it and not committed."""
+        for kind, project_id, ids in by_table(inserts):
+            of_kind = [inserts[Key(kind, project_id, id_)] for id_ in ids]
+            if kind == "user":
+                await self._insert_users(project_id, cast("list[User]", of_kind))
+            elif kind == "change":
+                changes = cast("list[Change]", of_kind)
+                rows: Rows = [(change.id, change.user_id, change.version, to_text(change)) for change in changes]
+                await self._write_rows(tables.INSERT_CHANGES, project_id, rows)
+            else:
+                table = tables.TABLES[kind]
+                rows = [(id_, *table.to_row(record)) for id_, record in zip(ids, of_kind, strict=True)]
+                await self._write_rows(table.insert, project_id, rows)
+
+    async def _insert_users(self, project_id: str, users: Sequence[User]) -> None:
+        rows = [(user.id, user.version, user.updated_at, to_text(user)) for user in users]
+        await self._write_rows(tables.INSERT_USERS, project_id, rows)
+        await self._write_rows(tables.INSERT_INDEX, project_id, [_index_row(user) for user in users])
+        await self._write_terms(tables.INSERT_TERMS, project_id, {user.id: set(terms(user)) for user in users})
+
+    async def _write_terms(self, sql: str, project_id: str, terms_of: Mapping[str, set[str]]) -> None:
+        for rows in _parts(sorted((id_, term) for id_, own in terms_of.items() for term in own)):
+            await self._execute(sql, project_id, *_columns(rows))
+
+    async def _write_rows(self, sql: str, project_id: str, rows: Rows) -> None:
+        """Raises `Conflict` if not every row was written: it was there already, or is not what was read."""
+        for part in _parts(rows):
+            written = await self._execute(sql, project_id, *_columns(part))
+            if written != len(part):
+                raise Conflict(f"{written} of {len(part)} rows could be written")
+
+    async def _execute(self, sql: str, project_id: str, *columns: list[Any]) -> int:
+        """How many rows it was."""
+        with translated():
+            status: str = await self._connection.execute(sql, project_id, *columns)
+        return int(status.rpartition(" ")[2])
+
+
+def _index_row(user: User) -> tuple[Any, ...]:
+    # Arrays of arrays must be rectangular, so the terms travel as a JSON list.
+    return user.id, user.created_at, *names_in_order(user), text(user), encode(sorted(set(terms(user)))).decode()
+
+
+def _parts(rows: Rows) -> Iterator[Rows]:
+    for start in range(0, len(rows), ROWS_MAX):
+        yield rows[start : start + ROWS_MAX]
+
+
+def _columns(rows: Rows) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
