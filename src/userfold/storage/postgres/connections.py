@@ -19,7 +19,7 @@ LOCK_MS_MAX = 5_000
 # Of a transaction whose process fell silent: its locks are in the way of all other processes.
 SILENCE_MS_MAX = 5_000
 
-Connection: TypeAlias = "asyncpg.Connection[Any]"  # a class that is generic to type checkers only
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # a class that is generic to type checkers only
 
 
 class Lost(Exception):
@@ -45,7 +45,11 @@ _KINDS: dict[str, type[StoreError]] = {
 async def connect(url: str, *, reading: bool = False) -> Connection:
     """A connection with the time-outs of a reader or of a writer. Raises `Lost`, `StoreUnavailable`."""
     with translated():
-        connection = await asyncpg.connect(url, timeout=CONNECT_S_MAX, command_timeout=STATEMENT_S_MAX)
+        try:
+            connection = await asyncpg.connect(url, timeout=CONNECT_S_MAX, command_timeout=STATEMENT_S_MAX)
+        except (ValueError, asyncpg.ClientConfigurationError):
+            # Not repeated, because the driver's text may hold a part of the URL, and the URL a password.
+            raise StoreUnavailable("the database URL cannot be used") from None
         try:
             await prepare(connection, reading=reading)
         except BaseException:
@@ -79,9 +83,6 @@ def translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _of_server(error) from error
-    except asyncpg.ClientConfigurationError:
-        # Not repeated, because the driver's text may hold a part of the URL, and the URL a password.
-        raise StoreUnavailable("the database URL cannot be used") from None
     except (asyncpg.InterfaceError, OSError, TimeoutError) as error:  # the first: the driver has closed it itself
         raise Lost(f"{type(error).__name__}: {error}") from error
 

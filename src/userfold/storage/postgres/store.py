@@ -42,7 +42,6 @@ from userfold.storage.postgres.connections import (
     Crowded,
     Lost,
     connect,
-    prepare,
     translated,
 )
 from userfold.storage.postgres.examine import examine
@@ -168,7 +167,7 @@ class PostgresStore:
 
     async def _roll_back(self, connection: Connection) -> None:
         try:
-            if connection.is_in_transaction():
+            if not connection.is_closed() and connection.is_in_transaction():
                 with translated():
                     await connection.execute("ROLLBACK")
         except (Lost, StoreError):
@@ -181,7 +180,8 @@ class PostgresStore:
         return self._writer
 
     def _drop(self, connection: Connection) -> None:
-        connection.terminate()
+        if not connection.is_closed():
+            connection.terminate()
         if self._writer is connection:
             self._writer = None
 
@@ -276,13 +276,7 @@ class PostgresStore:
         if self._readers is None:
             # Made without a connection, and so without a pause in which somebody else could make another one.
             self._readers = asyncpg.create_pool(
-                self._url,
-                min_size=0,
-                max_size=READERS_MAX,
-                timeout=CONNECT_S_MAX,
-                command_timeout=STATEMENT_S_MAX,
-                init=_prepare_reader,
-                reset=_leave_as_it_is,
+                self._url, min_size=0, max_size=READERS_MAX, connect=_connect_reader, reset=_leave_as_it_is
             )
             _ = await self._readers
         return self._readers
@@ -308,8 +302,8 @@ class PostgresStore:
             return thread.submit(lambda: asyncio.run(run())).result()
 
 
-async def _prepare_reader(connection: Any) -> None:
-    await prepare(connection, reading=True)
+async def _connect_reader(url: Any = "", **given: Any) -> Connection:
+    return await connect(url, reading=True)
 
 
 async def _leave_as_it_is(connection: Any) -> None:

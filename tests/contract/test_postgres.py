@@ -1,0 +1,763 @@
+"""What only the PostgreSQL store has: migrations, locks, lost connections, other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import msgspec
+import pytest
+
+from tests import postgres
+from tests.contract.samples import (
+    PROJECT,
+    SIGN_IN,
+    change,
+    change_user,
+    changes_key,
+    folding,
+    get,
+    key_of,
+    next_version,
+    put,
+    user,
+    writing,
+)
+from tests.postgres_proxy import Fate, between
+from userfold.core.queries import UserQuery
+from userfold.core.records import Identifier, Key, User
+from userfold.storage.port import (
+    Conflict,
+    Fold,
+    OutcomeUnknown,
+    Read,
+    Records,
+    Schema,
+    SchemaTooNew,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    Update,
+    WriteFailed,
+)
+from userfold.storage.postgres import connections, migrate, tables
+from userfold.storage.postgres import store as store_module
+from userfold.storage.postgres.connections import Crowded, Lost, connect, translated
+from userfold.storage.postgres.gather import AT_ONCE_MAX, KEYS_MAX, Gatherer
+from userfold.storage.postgres.store import ATTEMPTS_MAX, PostgresStore
+
+KEY = key_of(user())
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The address of a database with an empty store."""
+    return postgres.database_of(tmp_path)
+
+
+@pytest.fixture
+def store(url: str, runner: asyncio.Runner) -> Iterator[PostgresStore]:
+    store = PostgresStore(url)
+    yield store
+    runner.run(store.close())
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[PostgresStore]:
+    """Another store over the same database, as another process has it."""
+    store = PostgresStore(url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+# The schema.
+
+
+@pytest.fixture
+def bare() -> Iterator[str]:
+    """The address of a database in which there is nothing."""
+    server = postgres.server(None)
+    name = server.new_name()
+    server.create(name)
+    yield server.address(name)
+    server.drop(name)
+
+
+COLUMNS = """
+SELECT table_name, ordinal_position, column_name, data_type, collation_name, is_nullable, column_default
+FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
+"""
+INDEXES = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2"
+
+
+async def schema(url: str) -> list[Any]:
+    """What the tables and indexes of a database are."""
+    async with postgres.connected(url) as connection:
+        return [*await connection.fetch(COLUMNS), *await connection.fetch(INDEXES)]
+
+
+async def version_of(url: str) -> int:
+    async with postgres.connected(url) as connection:
+        version: int = await connection.fetchval(migrate.SELECT_VERSION)
+        return version
+
+
+def test_the_schema_of_a_new_database_is_the_one_that_all_migrations_together_make(
+    bare: str, url: str, runner: asyncio.Runner
+) -> None:
+    async def scenario() -> None:
+        async with postgres.connected(bare) as connection:
+            for sql in migrate.migrations().values():
+                await connection.execute(sql)
+            await connection.execute(migrate.MAKE_VERSION_TABLE)
+            await connection.execute(migrate.MAKE_TRIGRAMS)
+            await connection.execute(migrate.MAKE_TEXT_INDEX)
+        assert await schema(bare) == await schema(url)
+        assert await version_of(url) == max(migrate.migrations())
+
+    runner.run(scenario())
+
+
+def test_migrations_are_numbered_from_one_without_a_gap() -> None:
+    assert list(migrate.migrations()) == list(range(1, len(migrate.migrations()) + 1))
+
+
+def test_every_key_begins_with_the_project_and_nothing_else_is_unique(url: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> Sequence[Any]:
+        async with postgres.connected(url) as connection:
+            rows: Sequence[Any] = await connection.fetch(INDEXES)
+            return rows
+
+    unique = {row["tablename"]: row["indexdef"] for row in runner.run(scenario()) if " UNIQUE " in row["indexdef"]}
+    of_no_project = {"writers", "userfold_schema"}
+    assert set(unique) > of_no_project
+    assert [d for name, d in unique.items() if name not in of_no_project and "(project_id, " not in d] == []
+    assert [d for d in unique.values() if "_pkey" not in d] == []
+
+
+def test_several_programs_that_start_at_once_make_one_schema(bare: str, runner: asyncio.Runner) -> None:
+    async def start() -> None:
+        async with opened(bare) as store:
+            await store.migrate()
+            await put(store, user(), change(), project_id=f"prj_{id(store)}")
+
+    async def scenario() -> None:
+        await asyncio.gather(*(start() for _ in range(6)))
+        assert await version_of(bare) == max(migrate.migrations())
+
+    runner.run(scenario())
+
+
+def test_a_migration_that_this_program_adds_reaches_a_database_that_holds_users(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = migrate.migrations()
+    newest = max(known) + 1
+
+    async def scenario() -> None:
+        async with opened(bare) as older:
+            await older.migrate()
+            await put(older, user(), change())
+            with monkeypatch.context() as patch:
+                patch.setattr(migrate, "migrations", lambda: {**known, newest: "CREATE TABLE added (project_id text)"})
+                async with opened(bare) as newer:
+                    await newer.migrate()
+                    assert newer.schema() == Schema(found=newest, known=newest)
+                    assert await get(newer, KEY) == user()
+            assert await version_of(bare) == newest
+            # A rolling upgrade: the older program goes on, and is refused only when it starts again.
+            await change_user(older, user(), next_version(user()))
+            with pytest.raises(SchemaTooNew, match=rf"schema {newest}\b"):
+                await older.migrate()
+
+    runner.run(scenario())
+
+
+def test_a_migration_that_fails_leaves_no_trace(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = migrate.migrations()
+    broken = {**known, max(known) + 1: "CREATE TABLE added (project_id text); SELECT 1 / 0"}
+
+    async def scenario() -> None:
+        async with opened(bare) as store:
+            await store.migrate()
+            before = await schema(bare)
+            with monkeypatch.context() as patch:
+                patch.setattr(migrate, "migrations", lambda: broken)
+                with pytest.raises(StoreError):
+                    await store.migrate()
+            assert (await schema(bare), await version_of(bare)) == (before, max(known))
+
+    runner.run(scenario())
+
+
+def test_a_database_of_another_program_is_refused_and_not_touched(bare: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        async with postgres.connected(bare) as connection:
+            await connection.execute("CREATE TABLE users (name text)")
+        before = await schema(bare)
+        async with opened(bare) as store:
+            with pytest.raises(StoreUnavailable, match="another program"):
+                await store.migrate()
+        assert await schema(bare) == before
+
+    runner.run(scenario())
+
+
+def test_text_that_is_not_kept_as_unicode_is_refused_at_the_start(runner: asyncio.Runner) -> None:
+    server = postgres.server(None)
+    name = server.new_name()
+    server.execute("postgres", f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+
+    async def scenario() -> None:
+        async with opened(server.address(name)) as store:
+            with pytest.raises(StoreUnavailable, match="UTF8"):
+                await store.migrate()
+
+    runner.run(scenario())
+    server.drop(name)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://nobody:hunter2@127.0.0.1:1/none",
+        "postgresql://nobody:hunter2@/none?host=/nowhere",
+        "postgresql://nobody:hunter2@127.0.0.1:port/none",
+    ],
+)
+def test_who_cannot_connect_is_told_so_without_the_password(
+    address: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE_S", 0)
+
+    async def scenario() -> None:
+        async with opened(address) as store:
+            for work in (store.migrate(), store.list("project"), store.run(lambda: folding(Read((KEY,))))):
+                with pytest.raises(StoreUnavailable) as caught:
+                    await work
+                assert "hunter2" not in str(caught.value)
+
+    runner.run(scenario())
+
+
+def test_who_only_looks_is_answered_beside_a_running_loop(store: PostgresStore, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        newest = max(migrate.migrations())
+        assert store.schema() == Schema(found=newest, known=newest)
+        findings = {finding.about: finding.state for finding in store.examine(full=False)}
+        # The server of these tests is one that may forget everything, and doctor says so.
+        assert findings == {"store": "ok", "fsync": "failed", "full_page_writes": "failed", "search": "ok"}
+
+    runner.run(scenario())
+
+
+# Time and durability.
+
+
+def test_an_answered_update_is_durable_whatever_the_default_of_the_database(url: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        database = f'ALTER DATABASE "{urlsplit(url).path[1:]}"'
+        for default, wanted in (("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")):
+            async with postgres.connected(url) as connection:
+                await connection.execute(f"{database} SET synchronous_commit = {default}")
+            writer = await connect(url)
+            assert await writer.fetchval("SHOW synchronous_commit") == wanted
+            await writer.close()
+        async with postgres.connected(url) as connection:
+            await connection.execute(f"{database} RESET synchronous_commit")
+
+    runner.run(scenario())
+
+
+def test_a_read_that_takes_too_long_is_given_up(
+    store: PostgresStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "READ_MS_MAX", 50)
+    monkeypatch.setitem(tables.LISTS, "project", "SELECT pg_sleep(60)::text")
+
+    async def scenario() -> None:
+        with pytest.raises(StoreUnavailable, match="took too long"):
+            await store.list("project")
+        assert await get(store, KEY) is None, "and the connection is of use again"
+
+    runner.run(scenario())
+
+
+@contextlib.asynccontextmanager
+async def holding(url: str, *ids: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """Another process that has locked these users."""
+    async with postgres.connected(url) as connection:
+        await connection.execute("BEGIN")
+        await connection.fetch(tables.LOCK_USERS, PROJECT, list(ids))
+        yield connection
+        await connection.execute("ROLLBACK")
+
+
+def test_a_lock_that_others_keep_is_waited_for_only_so_long(
+    store: PostgresStore, url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_MS_MAX", 50)
+
+    async def scenario() -> None:
+        await put(store, user(), change())
+        await store.close()
+        async with opened(url) as other:
+            async with holding(url, "u1"):
+                with pytest.raises(StoreUnavailable, match="locked"):
+                    await change_user(other, user(), next_version(user()))
+            await change_user(other, user(), next_version(user()))
+
+    runner.run(scenario())
+
+
+# Locks.
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def until_waiting(url: str) -> None:
+    """Return when somebody waits for a lock in this database."""
+    async with postgres.connected(url) as connection:
+        while not await connection.fetchval(WAITING):  # noqa: ASYNC110 - nobody here is told of it
+            await asyncio.sleep(0.01)
+
+
+def test_what_a_fold_has_read_nobody_else_changes_before_it_has_written(
+    store: PostgresStore, url: str, runner: asyncio.Runner
+) -> None:
+    other_key = key_of(user("u2"))
+
+    async def scenario() -> None:
+        await put(store, user(), change(), user("u2"), change("u2"))
+        async with opened(url) as other:
+            async with holding(url, "u2"):
+                # Its first read has u1, and it waits for u2.
+                both = writing(change(version=2), updates=[Update(user(), next_version(user(), name="first"))])
+                first = asyncio.create_task(store.run(lambda: folding(Read((KEY, other_key)), both)))
+                await until_waiting(url)
+                second = asyncio.create_task(other.run(lambda: folding(Read((KEY,)))))
+                await asyncio.sleep(0.05)
+                assert not second.done()
+            await first
+            (seen,) = await second
+        assert seen[KEY] == next_version(user(), name="first")
+
+    runner.run(scenario())
+
+
+def test_who_would_have_to_wait_for_a_second_lock_begins_anew_with_both(
+    store: PostgresStore, url: str, runner: asyncio.Runner
+) -> None:
+    """Else two who ask for the same in another order would wait for each other."""
+    attempts: list[list[Records]] = []
+
+    def make_fold() -> Fold[None]:
+        attempts.append([])
+        return fold(attempts[-1])
+
+    def fold(seen: list[Records]) -> Fold[None]:
+        for id_ in ("u2", "u1"):
+            answer = yield Read((key_of(user(id_)),))
+            assert answer is not None
+            seen.append(answer)
+
+    async def scenario() -> None:
+        await put(store, user(), change(), user("u2"), change("u2"))
+        async with holding(url, "u1") as other:
+            running = asyncio.create_task(store.run(make_fold))
+            await until_waiting(url)
+            # It has let go of u2: the other gets it, and nobody is in a circle.
+            await other.execute("SET lock_timeout = 1000")
+            await other.fetch(tables.LOCK_USERS, PROJECT, ["u2"])
+        await running
+
+    runner.run(scenario())
+    assert len(attempts) >= 2
+    assert len(attempts[-1]) == 2
+
+
+def test_a_collection_is_locked_by_its_user(store: PostgresStore, url: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        await put(store, user(), change(), SIGN_IN)
+        async with holding(url, "u1"):
+            reading = asyncio.create_task(store.run(lambda: folding(Read((Key("sign_ins", PROJECT, "u1"),)))))
+            await until_waiting(url)
+            async with opened(url) as other:
+                assert await get(other, Key("sign_ins", PROJECT, "u1")) == (SIGN_IN,), "a read outside waits for nobody"
+        assert (await reading)[0][Key("sign_ins", PROJECT, "u1")] == (SIGN_IN,)
+
+    runner.run(scenario())
+
+
+def test_of_two_who_claim_a_name_at_once_one_is_told_by_a_new_fold(
+    store: PostgresStore, url: str, runner: asyncio.Runner
+) -> None:
+    claim = Key("identifier", PROJECT, "email|a@x.org")
+
+    def claiming(user_id: str) -> Fold[str]:
+        found = yield Read((claim,))
+        assert found is not None
+        holder = found[claim]
+        if isinstance(holder, Identifier):
+            return holder.user_id
+        yield writing(Identifier(identifier=claim.id, user_id=user_id, set_by="backend"))
+        return user_id
+
+    async def scenario() -> None:
+        stores = [store, *(PostgresStore(url) for _ in range(3))]
+        runs = [one.run(lambda n=n: claiming(f"u{n}")) for n, one in enumerate(stores)]  # type: ignore[misc]
+        winners = await asyncio.gather(*runs)
+        assert len(set(winners)) == 1
+        assert (await get(store, claim)).user_id == winners[0]
+        for one in stores[1:]:
+            await one.close()
+
+    runner.run(scenario())
+
+
+def test_a_batch_of_two_processes_that_lock_in_another_order_is_no_deadlock(
+    store: PostgresStore, url: str, runner: asyncio.Runner
+) -> None:
+    ids = [f"u{n}" for n in range(8)]
+
+    async def work(own: PostgresStore, number: int) -> None:
+        for turn in range(15):
+            asked = ids[turn % 8 :] + ids[: turn % 8]
+            await own.run(lambda asked=asked[:: 1 if number % 2 else -1]: counting(asked))  # type: ignore[misc]
+
+    def counting(asked: list[str]) -> Fold[None]:
+        for id_ in asked[:3]:
+            key = key_of(user(id_))
+            found = yield Read((key,))
+            assert found is not None
+            before = found[key]
+            assert isinstance(before, User)
+            yield writing(change(id_, version=before.version + 1), updates=[Update(before, next_version(before))])
+
+    async def scenario() -> None:
+        await put(store, *(user(id_) for id_ in ids), *(change(id_) for id_ in ids))
+        stores = [store, *(PostgresStore(url) for _ in range(3))]
+        await asyncio.gather(*(work(own, number) for number, own in enumerate(stores)))
+        found = [await get(store, key_of(user(id_))) for id_ in ids]
+        assert sum(one.version - 1 for one in found) == len(stores) * 15 * 3
+        for one in found:
+            assert [made.version for made in await get(store, changes_key(one.id))] == list(range(1, one.version + 1))
+        async with postgres.connected(url) as connection:
+            sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+            assert await connection.fetchval(sql) == 0
+        for own in stores[1:]:
+            await own.close()
+
+    runner.run(scenario())
+
+
+# Connections that are lost.
+
+
+def counted(seen: list[int]) -> Fold[int]:
+    """Adds one to the version of u1; notes that it ran."""
+    found = yield Read((KEY,))
+    assert found is not None
+    before = found[KEY]
+    assert isinstance(before, User)
+    seen.append(before.version)
+    made = writing(change(version=before.version + 1), updates=[Update(before, next_version(before))])
+    yield msgspec.structs.replace(made, batch_id=f"bat_{before.version + 1}")
+    return before.version + 1
+
+
+FATES: list[tuple[Fate, int]] = [("undone", 2), ("done", 1), ("late", 1), ("never", 2)]
+
+
+@pytest.mark.parametrize(("fate", "attempts"), FATES)
+def test_a_batch_whose_commit_was_lost_is_there_once(
+    url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, fate: Fate, attempts: int
+) -> None:
+    monkeypatch.setattr(connections, "SILENCE_MS_MAX", 1_000)
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        async with between(url) as proxy, opened(proxy.url) as store:
+            await put(store, user(), change())
+            proxy.fates.append(fate)
+            assert await store.run(lambda: counted(seen)) == 2
+            assert len(seen) == attempts
+            assert await store.run(lambda: counted(seen)) == 3
+            assert (await get(store, KEY)).version == 3
+            assert [made.version for made in await get(store, changes_key("u1"))] == [1, 2, 3]
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_where_nobody_can_tell_the_outcome_is_unknown(
+    url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE_S", 0.3)
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        async with between(url) as proxy, opened(proxy.url) as store:
+            await put(store, user(), change())
+            proxy.next_commit.clear()
+            proxy.fates.append("done" if done else "undone")
+            running = asyncio.create_task(store.run(lambda: counted(seen)))
+            await proxy.next_commit.wait()
+            proxy.refuse()
+            with pytest.raises(OutcomeUnknown):
+                await running
+        async with opened(url) as store:
+            assert (await get(store, KEY)).version == 1 + done
+
+    runner.run(scenario())
+
+
+def test_connections_that_were_cut_are_made_anew(url: str, runner: asyncio.Runner) -> None:
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        async with between(url) as proxy, opened(proxy.url) as store:
+            await put(store, user(), change())
+            for version in range(2, 6):
+                proxy.cut()
+                assert (await get(store, KEY)).version == version - 1
+                proxy.cut()
+                assert await store.run(lambda: counted(seen)) == version
+
+    runner.run(scenario())
+
+
+def test_a_transaction_whose_process_fell_silent_lets_others_in(
+    url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SILENCE_MS_MAX", 200)
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        async with opened(url) as store:
+            await put(store, user(), change())
+            silent = await connect(url)
+            await silent.execute("BEGIN")
+            await silent.fetch(tables.LOCK_USERS, PROJECT, ["u1"])
+            assert await store.run(lambda: counted(seen)) == 2
+            silent.terminate()
+
+    runner.run(scenario())
+
+
+def test_a_process_leaves_no_row_behind_when_it_ends(url: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        async with opened(url) as store:
+            await put(store, user(), change())
+            async with postgres.connected(url) as connection:
+                assert await connection.fetchval("SELECT count(*) FROM writers") == 1
+        async with postgres.connected(url) as connection:
+            assert await connection.fetchval("SELECT count(*) FROM writers") == 0
+
+    runner.run(scenario())
+
+
+def test_a_closed_store_has_no_connection_left(url: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        async with opened(url) as store:
+            await put(store, user(), change())
+            await get(store, KEY)
+            assert store.schema().found
+        async with postgres.connected(url) as connection:
+            sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
+            while await connection.fetchval(sql, "userfold"):  # noqa: ASYNC110 - a server tells nobody
+                await asyncio.sleep(0.01)
+
+    runner.run(scenario())
+
+
+# What goes wrong, by its SQLSTATE.
+
+STATES: list[tuple[str, type[Exception]]] = [
+    ("40001", Conflict),
+    ("40P01", Conflict),
+    ("55P03", Crowded),
+    ("53100", StoreFull),
+    ("57014", StoreUnavailable),
+    ("22P05", WriteFailed),
+    ("54000", WriteFailed),
+    ("08006", Lost),
+    ("57P01", Lost),
+    ("57P03", Lost),
+    ("25P03", Lost),
+    ("25006", Lost),
+    ("53300", Lost),
+    ("28P01", StoreUnavailable),
+    ("42P01", StoreUnavailable),
+]
+
+
+@pytest.mark.parametrize(("state", "kind"), STATES)
+def test_errors_of_the_server_are_named_in_the_words_of_the_port(
+    url: str, runner: asyncio.Runner, state: str, kind: type[Exception]
+) -> None:
+    async def scenario() -> None:
+        async with postgres.connected(url) as connection:
+            with pytest.raises(kind) as caught, translated():
+                await connection.execute(f"DO $$ BEGIN RAISE EXCEPTION 'why' USING ERRCODE = '{state}'; END $$")
+            assert type(caught.value) is kind
+
+    runner.run(scenario())
+
+
+def test_a_conflict_that_stays_is_raised_after_so_many_attempts(store: PostgresStore, runner: asyncio.Runner) -> None:
+    made: list[int] = []
+
+    def make_fold() -> Fold[None]:
+        made.append(len(made))
+        return fold()
+
+    def fold() -> Fold[None]:
+        yield writing(user())
+
+    async def scenario() -> None:
+        await put(store, user(), change())
+        with pytest.raises(Conflict):
+            await store.run(make_fold)
+        assert store.counters.conflicts == len(made) == ATTEMPTS_MAX
+
+    runner.run(scenario())
+
+
+# Keys and texts.
+
+
+@pytest.mark.parametrize("id_", ["a\0b", "\0", "\ud800"])
+def test_a_key_that_cannot_be_text_is_not_there_and_its_neighbours_are(
+    store: PostgresStore, runner: asyncio.Runner, id_: str
+) -> None:
+    asked = [KEY, Key("user", PROJECT, id_), Key("user", id_, "u1"), Key("sign_ins", PROJECT, id_)]
+    expected: dict[Key, Any] = dict(zip(asked, [user(), None, None, ()], strict=True))
+
+    async def scenario() -> None:
+        await put(store, user(), change())
+        assert await store.get(asked) == expected
+        assert await store.run(lambda: folding(Read(tuple(asked)))) == [expected]
+        assert await store.history(PROJECT, id_, after=0, up_to=9, limit=9) == []
+        assert await store.of_user("event", PROJECT, id_, after=None, descending=False, limit=9) == []
+
+    runner.run(scenario())
+
+
+def test_a_search_without_the_index_of_parts_finds_the_same(
+    store: PostgresStore, url: str, runner: asyncio.Runner
+) -> None:
+    query = UserQuery(project_id=PROJECT, text="lovel", limit=9)
+
+    async def scenario() -> None:
+        ada = User(id="u1", name="Ada Lovelace", version=1)
+        await put(store, ada, change())
+        assert await store.users(query) == [ada]
+        async with postgres.connected(url) as connection:
+            await connection.execute("DROP EXTENSION pg_trgm CASCADE")
+        assert await store.users(query) == [ada]
+        assert {finding.about: finding.state for finding in store.examine(full=False)}["search"] == "warning"
+        async with postgres.connected(url) as connection:
+            await migrate._make_text_index(connection)
+
+    runner.run(scenario())
+
+
+def test_a_database_without_the_extension_is_used_all_the_same(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(migrate, "MAKE_TRIGRAMS", "CREATE EXTENSION there_is_none")
+
+    async def scenario() -> None:
+        async with opened(bare) as store:
+            with caplog.at_level(logging.WARNING):
+                await store.migrate()
+            assert "pg_trgm" in caplog.text
+            await put(store, User(id="u1", name="Ada", version=1), change())
+            assert len(await store.users(UserQuery(project_id=PROJECT, text="ada", limit=9))) == 1
+
+    runner.run(scenario())
+
+
+# Reads that are done together.
+
+
+def test_what_one_turn_of_the_loop_asks_for_is_read_together(runner: asyncio.Runner) -> None:
+    readings: list[list[Key]] = []
+    keys = [Key("user", PROJECT, f"u{n}") for n in range(10)]
+
+    async def read(asked: Sequence[Key]) -> Records:
+        readings.append(list(asked))
+        await asyncio.sleep(0)
+        return dict.fromkeys(asked)
+
+    async def scenario() -> None:
+        gatherer = Gatherer(read)
+        answers = await asyncio.gather(*(gatherer.get([key, keys[0]]) for key in keys))
+        assert [list(answer) for answer in answers] == [list(dict.fromkeys([key, keys[0]])) for key in keys]
+        await gatherer.close()
+
+    runner.run(scenario())
+    assert readings == [keys]
+
+
+def test_what_arrives_while_enough_is_read_waits_and_is_read_together(runner: asyncio.Runner) -> None:
+    readings: list[int] = []
+    gate = asyncio.Event()
+
+    async def read(asked: Sequence[Key]) -> Records:
+        readings.append(len(asked))
+        await gate.wait()
+        return dict.fromkeys(asked)
+
+    async def scenario() -> None:
+        gatherer = Gatherer(read)
+        tasks = []
+        for number in range(KEYS_MAX + 10):
+            tasks.append(asyncio.create_task(gatherer.get([Key("user", PROJECT, f"u{number}")])))
+            if number < 5:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert readings == [1] * AT_ONCE_MAX
+        gate.set()
+        await asyncio.gather(*tasks)
+        await gatherer.close()
+
+    runner.run(scenario())
+    assert readings == [1, 1, KEYS_MAX, 10 - AT_ONCE_MAX]
+
+
+def test_one_who_went_away_and_a_reading_that_failed_harm_nobody_else(runner: asyncio.Runner) -> None:
+    failing = [StoreUnavailable("once")]
+
+    async def read(asked: Sequence[Key]) -> Records:
+        await asyncio.sleep(0.01)
+        if failing:
+            raise failing.pop()
+        return dict.fromkeys(asked)
+
+    async def scenario() -> None:
+        gatherer = Gatherer(read)
+        gone, first, second = (asyncio.create_task(gatherer.get([KEY])) for _ in range(3))
+        await asyncio.sleep(0)
+        gone.cancel()
+        for task in (first, second):
+            with pytest.raises(StoreUnavailable):
+                await task
+        assert await gatherer.get([KEY]) == {KEY: None}
+        assert await gatherer.get([]) == {}
+        await gatherer.close()
+
+    runner.run(scenario())
