@@ -9,6 +9,7 @@ import msgspec
 
 from userfold.api.clerk import lists, wire
 from userfold.api.wire import Handler, Reply, Request, Service, json_reply
+from userfold.core.applied import Applied
 from userfold.core.commands import CreateUser, DeleteUser, Edit, PasswordDigest, RevokeSignIns, UpdateUser
 from userfold.core.errors import PasswordNotSet, PasswordWrong, UserNotFound
 from userfold.core.records import Key, Secrets, User
@@ -32,7 +33,7 @@ async def create_user(service: Service, request: Request) -> Reply:
 
 async def read_user(service: Service, request: Request) -> Reply:
     """`getUser`."""
-    return json_reply(200, wire.user(await _user(service, request), service.public_url))
+    return json_reply(200, wire.user(await read_user_record(service, request), service.public_url))
 
 
 async def list_users(service: Service, request: Request) -> Reply:
@@ -166,11 +167,11 @@ async def replace_metadata(service: Service, request: Request) -> Reply:
 async def list_no_organizations(service: Service, request: Request) -> Reply:
     """`getOrganizationMembershipList`, `getOrganizationInvitationList`: a page that is empty, as there are none."""
     lists.limit_and_offset(lists.parameters(request))
-    await _user(service, request)
+    await read_user_record(service, request)
     return json_reply(200, {"data": [], "total_count": 0})
 
 
-async def _user(service: Service, request: Request) -> User:
+async def read_user_record(service: Service, request: Request) -> User:
     """The user whom the path names. Raises `UserNotFound`."""
     key = Key("user", request.project_id, request.params["id"])
     user = (await service.store.get((key,)))[key]
@@ -208,6 +209,10 @@ async def _sign_out(service: Service, request: Request) -> None:
 
 
 async def _run(service: Service, request: Request, command: CreateUser | UpdateUser) -> Reply:
-    applied = await service.run(request, command)
+    return user_reply(service, await service.run(request, command))
+
+
+def user_reply(service: Service, applied: Applied) -> Reply:
+    """The user, as a command left it."""
     assert applied.user is not None
     return json_reply(200, wire.user(applied.user, service.public_url))
