@@ -36,7 +36,7 @@ async def serve(arguments: argparse.Namespace, listener: socket.socket, stopwatc
     settings = read_settings(os.environ, data=arguments.data)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     disk = slow_disk.SlowDisk(arguments.sync_delay_ms / 1000) if arguments.sync_delay_ms else None
-    store = SQLiteStore(settings.database, vfs=None if disk is None else slow_disk.NAME)
+    store = SQLiteStore(settings.data / "userfold.db", vfs=None if disk is None else slow_disk.NAME)
     await store.migrate()
     engine = Engine(store, clock_ms=clock_ms, limits=Limits(batch_size_max=arguments.batch_size_max))
     app = App(Service(engine=engine, store=store, directory=Directory(store), public_url=address))

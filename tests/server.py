@@ -275,6 +275,9 @@ class Watched:
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         return await self.inner.history(project_id, user_id, after=after, up_to=up_to, limit=limit)
 
+    async def lease(self, what: str, *, ms: int) -> bool:
+        return await self.inner.lease(what, ms=ms)
+
     @property
     def counters(self) -> Counters:
         return self.inner.counters

@@ -60,19 +60,24 @@ def back_up(store: BacksUp, file: Path, progress: Progress, *, database: Path, r
     return Backup(file=str(file), bytes=file.stat().st_size, seconds=round(time.monotonic() - started, 3), holds=holds)
 
 
-def refuse_target(file: Path, database: Path, replace: bool) -> None:
-    """Raise `BackupImpossible` if `file` cannot, or must not, be written."""
+def refuse_target(file: Path, database: Path | None, replace: bool) -> None:
+    """Raise `BackupImpossible` if `file` cannot, or must not, be written. `database`: None if it is no file."""
     if not file.parent.is_dir():
         raise BackupImpossible(f"there is no folder {file.parent}")
+    if database is not None:
+        _refuse_database(file, database)
+    if file.exists() and not file.is_file():
+        raise BackupImpossible(f"{file} is not a file; name one")
+    if file.exists() and not replace:
+        raise BackupImpossible(f"{file} exists; --force replaces it")
+
+
+def _refuse_database(file: Path, database: Path) -> None:
     # The database, its log and its lock all begin with its name; a running server would not notice, and lose all.
     if file.parent.samefile(database.parent) and file.name.startswith(database.name):
         raise BackupImpossible(f"{file} is the database, or has a name that belongs to it; choose another one")
-    if file.exists() and not file.is_file():
-        raise BackupImpossible(f"{file} is not a file; name one")
     if file.exists() and file.samefile(database):
         raise BackupImpossible(f"{file} is the database itself; choose another name")
-    if file.exists() and not replace:
-        raise BackupImpossible(f"{file} exists; --force replaces it")
 
 
 def _refuse_full_disk(store: BacksUp, file: Path) -> None:

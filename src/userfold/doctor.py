@@ -36,10 +36,15 @@ async def examine(settings: Settings, environment: Mapping[str, str], now: int, 
     findings += [_private(path) for path in _secret_files(settings) if path.is_file()]
     findings += [_free_space(folder) for folder in _folders(settings)]
     findings += _images(settings.images)
-    findings += [_lock(settings)]
-    if not settings.database.exists():
-        advice = "`userfold serve` makes one; if there should be one, check --data and USERFOLD_DATABASE_URL"
-        return [*findings, _warning("store", f"there is no database {settings.database}", advice)]
+    file = settings.database_file
+    if file is not None:
+        findings += [_lock(settings.data, file)]
+        if not file.exists():
+            advice = "`userfold serve` makes one; if there should be one, check --data and USERFOLD_DATABASE_URL"
+            return [*findings, _warning("store", f"there is no database {file}", advice)]
+        if not os.access(file, os.W_OK):
+            says = f"{file} cannot be written to by this user"
+            findings += [_failed("store", says, "check its owner and its mode")]
     return [*findings, *await _store(settings, now, full=full)]
 
 
@@ -104,13 +109,16 @@ def _private(path: Path) -> Finding:
 
 def _secret_files(settings: Settings) -> tuple[Path, ...]:
     kept = (settings.data / KEYS_FILE, settings.data / ENCRYPTION_KEY_FILE)
+    file = settings.database_file
     # In the data folder, the folder's own mode protects the database.
-    return kept if settings.database.parent == settings.data else (*kept, settings.database)
+    return kept if file is None or file.parent == settings.data else (*kept, file)
 
 
 def _folders(settings: Settings) -> list[Path]:
     """Where data is written: the folder, and that of the database if it is another."""
-    return [folder for folder in dict.fromkeys((settings.data, settings.database.parent)) if folder.is_dir()]
+    file = settings.database_file
+    folders = (settings.data,) if file is None else (settings.data, file.parent)
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _free_space(folder: Path) -> Finding:
@@ -132,9 +140,9 @@ def _images(folder: Path) -> Iterator[Finding]:
         yield _failed("images", says, "check its owner and its mode")
 
 
-def _lock(settings: Settings) -> Finding:
+def _lock(data: Path, database: Path) -> Finding:
     try:
-        for path in (settings.data / FOLDER_LOCK, lock_of(settings.database)):
+        for path in (data / FOLDER_LOCK, lock_of(database)):
             process = holder(path)
             if process is not None:
                 return _ok("lock", f"held by {process}: a server is running")
@@ -152,9 +160,6 @@ async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
     except StoreError as error:
         return [_failed("store", str(error), UNREADABLE)]
     findings: list[Finding] = []
-    if not os.access(settings.database, os.W_OK):
-        says = f"{settings.database} cannot be written to by this user"
-        findings.append(_failed("store", says, "check its owner and its mode"))
     try:
         findings += store.examine(full=full)
         schema = store.schema()

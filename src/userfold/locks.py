@@ -25,8 +25,14 @@ class InUse(Exception):
 
 
 @contextlib.contextmanager
-def hold_data(data: Path, database: Path) -> Iterator[None]:
-    """Hold the data folder and the database for the length of a block. Raises `InUse`, `CannotLock`."""
+def hold_data(data: Path, database: Path | None) -> Iterator[None]:
+    """Hold the data folder and the database for the length of a block. Raises `InUse`, `CannotLock`.
+
+    None: the database is no file. Its server keeps processes apart, and several may have the folder.
+    """
+    if database is None:
+        yield
+        return
     with hold(data / FOLDER_LOCK, f"the data folder {data}"), hold(lock_of(database), f"the database {database}"):
         yield
 

@@ -22,8 +22,9 @@ from userfold.app import App, build_app
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.images import images_in
 from userfold.locks import hold_data
-from userfold.settings import Settings
+from userfold.settings import PostgresAddress, Settings
 from userfold.storage.port import MaintainedStore
+from userfold.storage.postgres.store import PostgresStore
 from userfold.storage.sqlite.store import SQLiteStore
 from userfold.sweeps import Sweeper
 
@@ -32,6 +33,8 @@ log = logging.getLogger("userfold.server")
 GRACE_S = 30  # for requests in flight when the server is told to stop
 KEEP_ALIVE_S = 60  # longer than clients keep idle connections, so that it is they who close them
 BACKLOG = 2048
+FIRST_START_MS_MAX = 10_000  # then another process may make the first project
+FIRST_START_LOOK_S = 0.1
 
 
 class CannotStart(Exception):
@@ -42,7 +45,7 @@ def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
     """Serve until SIGTERM or SIGINT. Raises `CannotStart`, `InUse`, `CannotLock` or a `StoreError`."""
     _make_folder(settings.data)
     with (
-        hold_data(settings.data, settings.database),
+        hold_data(settings.data, settings.database_file),
         _listen(settings.host, settings.port) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -51,6 +54,8 @@ def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
 
 def open_store(settings: Settings) -> MaintainedStore:
     """The store that the settings name. Raises `StoreUnavailable`."""
+    if isinstance(settings.database, PostgresAddress):
+        return PostgresStore(settings.database.url)
     return SQLiteStore(settings.database)
 
 
@@ -88,11 +93,7 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
         await store.close()
         raise
     try:
-        if not await store.list("project"):
-            keys = first_keys(settings, app.service.engine.now())
-            if keys.made:
-                _hand_over(keys, settings.data, say)  # first: a project whose keys nobody has would be of no use
-            await make_first_project(app.service.engine, keys)
+        await _make_sure_of_a_project(app, settings, say)
         await _warn_about_unknown_key(app, settings)
         gc.collect()
         gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
@@ -105,6 +106,19 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
     finally:
         await app.close()
         log.info("stopped")
+
+
+async def _make_sure_of_a_project(app: App, settings: Settings, say: TextIO) -> None:
+    """Make the first project, if nobody has; of several processes that start at once, one does."""
+    store, engine = app.service.store, app.service.engine
+    while not await store.list("project"):
+        if not await store.lease("first start", ms=FIRST_START_MS_MAX):
+            await asyncio.sleep(FIRST_START_LOOK_S)
+        elif not await store.list("project"):
+            keys = first_keys(settings, engine.now())
+            if keys.made:
+                _hand_over(keys, settings.data, say)  # first: a project whose keys nobody has would be of no use
+            await make_first_project(engine, keys)
 
 
 class _Server(uvicorn.Server):

@@ -23,11 +23,20 @@ class SettingInvalid(Exception):
     """A setting cannot be used. The text says which and why; it never repeats a secret."""
 
 
+class PostgresAddress(msgspec.Struct, frozen=True):
+    """Where a PostgreSQL database is. The URL may hold a password, and is shown nowhere."""
+
+    url: str
+
+    def __repr__(self) -> str:
+        return "PostgresAddress(…)"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings. See docs/reference/settings.md."""
 
     data: Path
-    database: Path
+    database: Path | PostgresAddress  # the file of SQLite, or somebody else's server
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     public_url: str | None = None
@@ -38,6 +47,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str | None = None
     publishable_key: str | None = None
     product_id: str | None = None
+
+    @property
+    def database_file(self) -> Path | None:
+        """The database, if it is a file of this machine."""
+        return self.database if isinstance(self.database, Path) else None
 
     @property
     def images(self) -> Path:
@@ -89,16 +103,18 @@ class _Asked(dict[str, str]):
         return default
 
 
-def _database(url: str | None, folder: Path) -> Path:
+def _database(url: str | None, folder: Path) -> Path | PostgresAddress:
     if not url:
         return folder / "userfold.db"
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         # As elsewhere: three slashes and a relative path, four and an absolute one.
         return Path(rest[1:])
-    if scheme in ("postgresql", "postgres"):
-        raise SettingInvalid("PostgreSQL is not built in this version; leave the database URL out to use SQLite")
-    raise SettingInvalid("the database URL must be sqlite:///PATH (it is not repeated here: it may hold a password)")
+    if scheme in ("postgresql", "postgres") and rest:
+        return PostgresAddress(url)
+    raise SettingInvalid(
+        "the database URL must be sqlite:///PATH or postgresql://… (it is not repeated here: it may hold a password)"
+    )
 
 
 def _public_url(url: str | None) -> str | None:

@@ -61,8 +61,10 @@ class Sweeper:
                 log.exception("the sweep broke; it is tried again next time")
 
     async def sweep(self) -> int:
-        """Do all that is to be done now; how many records were removed."""
+        """Do all that is to be done now; how many records were removed. Of several processes one does most of it."""
         await self._note_used_keys()
+        if not await self._store.lease("sweep", ms=int(2_000 * self._every_s)):
+            return 0
         removed = 0
         for kind, kept_ms in _KEPT_MS.items():
             removed += await self._remove_expired(kind, self._engine.now() - kept_ms)

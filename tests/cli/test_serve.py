@@ -355,7 +355,7 @@ def test_a_database_in_a_folder_that_is_missing_is_refused(tmp_path: Path) -> No
 WRONG_SETTINGS: list[tuple[dict[str, str], list[str], str]] = [
     ({"USERFOLD_PRODUCT_ID": "prd_short"}, [], "USERFOLD_PRODUCT_ID must have exactly 30 characters"),
     ({"USERFOLD_SECRET_KEY": "pk_" + "s" * 40}, [], "USERFOLD_SECRET_KEY must begin with sk_"),
-    ({"USERFOLD_DATABASE_URL": "postgresql://ada:pa55word@db/users"}, [], "PostgreSQL is not built"),
+    ({"USERFOLD_DATABASE_URL": "postgresql://"}, [], "must be sqlite:///PATH or postgresql://"),
     ({}, ["--database-url", "mysql://ada:pa55word@db/users"], "must be sqlite:///PATH"),
     ({"USERFOLD_PUBLIC_URL": "users.example"}, [], "USERFOLD_PUBLIC_URL must begin with http"),
     ({"USERFOLD_TRUSTED_PROXIES": "proxy.example"}, [], "USERFOLD_TRUSTED_PROXIES must hold addresses and networks"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from userfold.settings import SettingInvalid, Settings, read_settings
+from userfold.settings import PostgresAddress, SettingInvalid, Settings, read_settings
 
 DEFAULT = Settings(data=Path("userfold-data"), database=Path("userfold-data/userfold.db"))
 
@@ -46,6 +46,15 @@ def test_a_database_url_has_three_slashes_before_a_relative_path_and_four_before
     assert read_settings({"USERFOLD_DATABASE_URL": url}).database == Path(path)
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_database_url_may_name_a_server_and_is_shown_nowhere(scheme: str) -> None:
+    url = f"{scheme}://ada:hunter2@db/users"
+    settings = read_settings({"USERFOLD_DATABASE_URL": url})
+    assert settings.database == PostgresAddress(url)
+    assert settings.database_file is None
+    assert "hunter2" not in repr(settings)
+
+
 TAKEN: list[tuple[str, str, str, Any]] = [
     ("USERFOLD_PUBLIC_URL", "https://a.example/", "public_url", "https://a.example"),
     ("USERFOLD_PUBLIC_URL", "http://a.example/base", "public_url", "http://a.example/base"),
@@ -77,7 +86,8 @@ REFUSED = [
     ("USERFOLD_DATABASE_URL", "sqlite:///"),
     ("USERFOLD_DATABASE_URL", "sqlite://users.db"),
     ("USERFOLD_DATABASE_URL", "users.db"),
-    ("USERFOLD_DATABASE_URL", "postgres://ada:hunter2@db/users"),
+    ("USERFOLD_DATABASE_URL", "postgresql://"),
+    ("USERFOLD_DATABASE_URL", "mysql://ada:hunter2@db/users"),
     ("USERFOLD_DATABASE_URL", "hunter2"),
     ("USERFOLD_PUBLIC_URL", "a.example"),
     ("USERFOLD_PUBLIC_URL", "ftp://a.example"),

@@ -137,7 +137,7 @@ def test_every_key_begins_with_the_project_and_nothing_else_is_unique(url: str, 
             return rows
 
     unique = {row["tablename"]: row["indexdef"] for row in runner.run(scenario()) if " UNIQUE " in row["indexdef"]}
-    of_no_project = {"writers", "userfold_schema"}
+    of_no_project = {"leases", "writers", "userfold_schema"}
     assert set(unique) > of_no_project
     assert [d for name, d in unique.items() if name not in of_no_project and "(project_id, " not in d] == []
     assert [d for d in unique.values() if "_pkey" not in d] == []
@@ -578,6 +578,42 @@ def test_a_closed_store_has_no_connection_left(url: str, runner: asyncio.Runner)
             sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
             while await connection.fetchval(sql, "userfold"):  # noqa: ASYNC110 - a server tells nobody
                 await asyncio.sleep(0.01)
+
+    runner.run(scenario())
+
+
+# What only one process is to do.
+
+
+def test_what_one_process_is_to_do_no_other_does_until_its_time_is_over(
+    store: PostgresStore, url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1_000]
+    monkeypatch.setattr(store_module, "_now_ms", lambda: clock[0])
+
+    async def scenario() -> None:
+        async with opened(url) as other:
+            assert await store.lease("sweep", ms=100)
+            assert not await other.lease("sweep", ms=100)
+            assert await other.lease("something else", ms=100)
+            clock[0] = 1_099
+            assert not await other.lease("sweep", ms=100)
+            assert await store.lease("sweep", ms=100), "who has it may prolong it"
+            clock[0] = 1_198
+            assert not await other.lease("sweep", ms=100)
+            clock[0] = 1_199
+            assert await other.lease("sweep", ms=100)
+            assert not await store.lease("sweep", ms=100)
+
+    runner.run(scenario())
+
+
+def test_of_many_who_ask_at_once_one_has_it(store: PostgresStore, url: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        stores = [store, *(PostgresStore(url) for _ in range(5))]
+        assert sum(await asyncio.gather(*(one.lease("sweep", ms=60_000) for one in stores))) == 1
+        for one in stores[1:]:
+            await one.close()
 
     runner.run(scenario())
 

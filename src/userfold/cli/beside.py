@@ -96,8 +96,9 @@ def read_settings_or_fail(**given: Any) -> Settings:
 
 def refuse_missing_database(settings: Settings) -> None:
     """End the command if there is no database: a misspelt folder must not become an empty one."""
-    if not settings.database.exists():
-        fail(f"there is no database {settings.database}; `userfold serve` makes one", EXIT_USAGE)
+    file = settings.database_file
+    if file is not None and not file.exists():
+        fail(f"there is no database {file}; `userfold serve` makes one", EXIT_USAGE)
 
 
 def told(refusal: DomainError) -> str:
@@ -107,6 +108,8 @@ def told(refusal: DomainError) -> str:
 
 def _refuse_old_schema(store: MaintainedStore) -> None:
     schema = store.schema()
+    if schema.found == 0:
+        fail("the database is empty; `userfold serve` fills it", EXIT_USAGE)
     if schema.found < schema.known:
         # Not brought up to date here: an older server may be running, and would find tables that it does not know.
         fail(

@@ -18,7 +18,7 @@ DatabaseOption = Annotated[
     typer.Option(
         "--database-url",
         metavar="URL",
-        help="sqlite:///PATH [USERFOLD_DATABASE_URL, or userfold.db in the data folder]",
+        help="sqlite:///PATH or postgresql://… [USERFOLD_DATABASE_URL, or userfold.db in the data folder]",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

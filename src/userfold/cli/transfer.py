@@ -56,7 +56,7 @@ def export_users(
 
     async def work(beside: Beside) -> dict[str, int]:
         owner = await beside.project(project)
-        with _target(file, settings.database, force) as target, _bar("exporting") as shown:
+        with _target(file, settings.database_file, force) as target, _bar("exporting") as shown:
             return await _write(beside.store, owner.id, target, with_secrets, shown)
 
     try:
@@ -164,7 +164,7 @@ def _sum_up(summary: dict[str, Any], as_json: bool, line: str) -> None:
 
 
 @contextlib.contextmanager
-def _target(name: str, database: Path, replace: bool) -> Iterator[BinaryIO]:
+def _target(name: str, database: Path | None, replace: bool) -> Iterator[BinaryIO]:
     """Standard output, or a file that only its owner can read, and that is there only once it is whole."""
     if name == STANDARD:
         yield sys.stdout.buffer

@@ -124,11 +124,11 @@ def doctor(
 def _backed_up(settings: Settings, file: Path, force: bool) -> Backup:
     store = open_store(settings)
     try:
-        if not isinstance(store, BacksUp):
-            fail("this kind of database cannot be copied by Userfold; use the tools that came with it")
+        if not isinstance(store, BacksUp) or settings.database_file is None:
+            fail("Userfold does not copy this kind of database; use pg_dump, or the backups of its server")
         os.nice(NICE)
         with _progress_bar() as progress:
-            return back_up(store, file, progress, database=settings.database, replace=force)
+            return back_up(store, file, progress, database=settings.database_file, replace=force)
     finally:
         asyncio.run(store.close())
 
@@ -148,7 +148,7 @@ async def _schema(settings: Settings) -> Schema:
 
 async def _migrated(settings: Settings) -> Schema:
     """The schema that was found, which is not the one that is there now."""
-    with hold_data(settings.data, settings.database):
+    with hold_data(settings.data, settings.database_file):
         store = open_store(settings)
         try:
             schema = store.schema()

@@ -93,6 +93,9 @@ class MemoryStore:
         wanted = [c for c in changes if isinstance(c, Change) and after < c.version <= up_to]
         return wanted[:limit]
 
+    async def lease(self, what: str, *, ms: int) -> bool:
+        return True
+
     async def migrate(self) -> None:
         pass
 

@@ -172,6 +172,14 @@ class Store(Protocol):
         """Where the records of a kind (`idempotency`, `sign_in`) are whose `expires_at` is not after `before` (ms)."""
         ...
 
+    async def lease(self, what: str, *, ms: int) -> bool:
+        """Whether it is for this process to do `what`, which only one is to do at a time, for the next `ms`.
+
+        Asking again prolongs it. It is not for ever, because a process may die; so what is done must bear being done
+        twice. Where no other process can have the store, always true.
+        """
+        ...
+
     async def migrate(self) -> None:
         """Bring the schema to what this program knows. Raises `SchemaTooNew` rather than touch a newer one."""
         ...

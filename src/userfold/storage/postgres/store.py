@@ -205,6 +205,11 @@ class PostgresStore:
                     raise StoreUnavailable(f"the database cannot be reached: {error}") from error
                 await asyncio.sleep(PAUSE_S)
 
+    async def lease(self, what: str, *, ms: int) -> bool:
+        now = _now_ms()
+        rows = await self._with_reader(lambda connection: connection.fetch(tables.LEASE, what, self._id, now + ms, now))
+        return bool(rows)
+
     # Reading.
 
     async def get(self, keys: Sequence[Key]) -> Records:
@@ -275,8 +280,12 @@ class PostgresStore:
     async def _pool(self) -> asyncpg.Pool[Any]:
         if self._readers is None:
             # Made without a connection, and so without a pause in which somebody else could make another one.
-            self._readers = asyncpg.create_pool(
-                self._url, min_size=0, max_size=READERS_MAX, connect=_connect_reader, reset=_leave_as_it_is
+            self._readers = asyncpg.create_pool(  # type: ignore[call-overload]  # connect takes what it is given here
+                self._url,
+                min_size=0,
+                max_size=READERS_MAX,
+                connect=_connect_reader,
+                reset=_leave_as_it_is,
             )
             _ = await self._readers
         return self._readers
@@ -302,7 +311,7 @@ class PostgresStore:
             return thread.submit(lambda: asyncio.run(run())).result()
 
 
-async def _connect_reader(url: Any = "", **given: Any) -> Connection:
+async def _connect_reader(url: str, **given: Any) -> Connection:
     return await connect(url, reading=True)
 
 

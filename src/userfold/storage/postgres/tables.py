@@ -192,7 +192,14 @@ OF_USER: dict[str, tuple[str, str]] = {
     for kind, name in (("session", "sessions"), ("event", "events"), ("sign_in", "sign_ins"))
 }
 
-# The row of this process, which waits for a transaction of it that is still going on; `$2` is kept only if it is new.
+# Gives a row to whoever has the lease now: nobody had it any more, or it is the same holder.
+LEASE = """
+INSERT INTO leases (id, holder, held_until) VALUES ($1, $2, $3)
+ON CONFLICT (id) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
+WHERE leases.held_until <= $4 OR leases.holder = excluded.holder RETURNING id
+"""
+
+# The row of this process. Who writes or asks waits for a transaction of this process that is not over yet.
 NOTE_BATCH = """
 INSERT INTO writers (id, batch_id, at) VALUES ($1, $2, $3)
 ON CONFLICT (id) DO UPDATE SET batch_id = excluded.batch_id, at = excluded.at

@@ -87,6 +87,9 @@ class SQLiteStore:
         self._loop_reader: apsw.Connection | None = None
         self._checkpointer: Checkpointer | None = None
 
+    async def lease(self, what: str, *, ms: int) -> bool:
+        return True
+
     async def migrate(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer_thread, self._migrate)
 

@@ -157,3 +157,10 @@ CREATE TABLE writers (
     batch_id text NOT NULL,
     at bigint NOT NULL
 );
+
+-- Of no project too: who does what only one process is to do, and until when (ms) nobody else may begin.
+CREATE TABLE leases (
+    id text COLLATE "C" PRIMARY KEY,
+    holder text COLLATE "C" NOT NULL,
+    held_until bigint NOT NULL
+);

@@ -1,0 +1,92 @@
+"""The command line over a PostgreSQL database: the same commands, and several servers."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests import postgres
+from tests.cli.inside import Inside
+from tests.server import Server, read_keys, serving, start, userfold, wait_until
+
+
+@pytest.fixture
+def url() -> str:
+    """The address of a database in which there is nothing."""
+    server = postgres.server(None)
+    name = server.new_name()
+    server.create(name)
+    return server.address(name)
+
+
+def test_a_server_fills_an_empty_database_and_finds_it_again(tmp_path: Path, url: str) -> None:
+    with serving(tmp_path / "data", USERFOLD_DATABASE_URL=url) as server, server.client() as client:
+        made = client.post("/v1/users", json={"name": "Ada"})
+        assert made.status_code == 201
+    assert list((tmp_path / "data").glob("*.db*")) == []
+    with serving(tmp_path / "data", "--database-url", url) as server, server.client() as client:
+        assert client.get(f"/v1/users/{made.json()['id']}").json()["name"] == "Ada"
+
+
+def test_servers_that_start_at_once_share_one_project(tmp_path: Path, url: str) -> None:
+    def begin(number: int) -> Server:
+        return start(tmp_path / f"data{number}", USERFOLD_DATABASE_URL=url)
+
+    with ThreadPoolExecutor(3) as threads:
+        servers = list(threads.map(begin, range(3)))
+    (folder,) = (server.data for server in servers if (server.data / "keys.env").exists())
+    key = read_keys(folder)["USERFOLD_SECRET_KEY"]
+    for number, server in enumerate(servers):
+        with server.client(key) as client:
+            assert client.post("/v1/users", json={"external_id": str(number)}).status_code == 201
+            found = client.get("/v1/users").json()["data"]
+            assert sorted(user["external_id"] for user in found) == [str(n) for n in range(number + 1)]
+    for server in servers:
+        server.stop()
+
+
+def test_a_key_that_one_process_makes_or_revokes_another_hears_of(tmp_path: Path, url: str) -> None:
+    with contextlib.ExitStack() as opened:
+        one = opened.enter_context(serving(tmp_path / "one", USERFOLD_DATABASE_URL=url))
+        key = read_keys(tmp_path / "one")["USERFOLD_SECRET_KEY"]
+        other = opened.enter_context(serving(tmp_path / "other", USERFOLD_DATABASE_URL=url))
+        with one.client(key) as mine:
+            made = mine.post("/v1/project/keys", json={"kind": "secret", "name": "second"}).json()
+            with other.client(made["token"]) as new:
+                wait_until(lambda: new.get("/v1/users").status_code == 200, "the new key is known to the other process")
+                assert mine.delete(f"/v1/project/keys/{made['id']}").is_success
+                wait_until(lambda: new.get("/v1/users").status_code == 401, "and that it was revoked")
+
+
+def test_the_commands_work_on_the_database_that_the_url_names(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = Inside(tmp_path / "data", monkeypatch, capsys)
+    at = ("--database-url", url)
+    status, says = inside.refused("users", "list", *at)
+    assert (status, says) == (2, "the database is empty; `userfold serve` fills it")
+    assert inside.run("migrate", "--check", *at).status == 1
+    assert "Schema 0 → " in inside.ok("migrate", *at).out
+    assert "nothing to do" in inside.ok("migrate", "--check", *at).out
+    inside.ok("projects", "create", "one", *at)
+    (tmp_path / "users.ndjson").write_text(
+        '{"user": {"id": "u1", "name": "Ada", "email_addresses": [{"email_address": "ada@x.org"}]}}\n'
+    )
+    assert inside.run("import", str(tmp_path / "users.ndjson"), *at).status == 0
+    assert "Ada" in inside.ok("users", "list", *at).out
+    exported = inside.run("export", str(tmp_path / "out.ndjson"), *at)
+    assert exported.status == 0
+    assert "ada@x.org" in (tmp_path / "out.ndjson").read_text()
+    assert "pg_dump" in inside.refused("backup", str(tmp_path / "copy"), *at)[1]
+    findings = {finding["about"]: finding["state"] for finding in inside.run("doctor", "--json", *at).json()}
+    assert findings["store"] == "ok"
+    assert "lock" not in findings
+
+
+def test_several_processes_of_sqlite_are_refused(tmp_path: Path) -> None:
+    done = userfold("serve", "--data", tmp_path / "data", "--workers", "2")
+    assert done.returncode == 2
+    assert "--workers" in done.stderr
