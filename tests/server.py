@@ -195,11 +195,11 @@ class Connection:
             self._writer.write(head.encode() + body)
             await self._writer.drain()
             headers = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-            length = int(headers.partition(b"content-length: ")[2].partition(b"\r")[0])
+            length = int(headers.partition(b"content-length: ")[2].partition(b"\r")[0] or 0)
             content = await self._reader.readexactly(length)
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             raise Gone from error
-        return int(headers[9:12]), msgspec.json.decode(content)
+        return int(headers[9:12]), msgspec.json.decode(content) if content else None
 
 
 @contextlib.asynccontextmanager

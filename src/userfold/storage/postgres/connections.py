@@ -83,7 +83,8 @@ def translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _of_server(error) from error
-    except (asyncpg.InterfaceError, OSError, TimeoutError) as error:  # the first: the driver has closed it itself
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
+        # The first two are what the driver says of a connection that it has closed, or that ended between two messages.
         raise Lost(f"{type(error).__name__}: {error}") from error
 
 

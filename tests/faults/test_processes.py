@@ -1,0 +1,258 @@
+"""Four processes over one PostgreSQL database, 64 clients, and what is done to processes and connections meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sys
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests import postgres
+from tests.engine.model import check_identifiers, check_user
+from tests.server import Connection, Gone, Server, connected, start
+from userfold.core.queries import UserQuery
+from userfold.core.records import Change, Identifier, Key, User
+from userfold.storage.postgres.store import PostgresStore
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+
+PROCESSES, CLIENTS, COMMANDS = 4, 64, 2_000
+USERS, EMAILS, NAMES = 50, 40, 30
+KEY = "sk_" + "k" * 43
+OPERATIONS = "application/vnd.userfold.operations+json"
+# 503: nothing was stored, or, with this code, nobody can say.
+REFUSED = {400, 403, 404, 409, 412, 422}
+
+
+@dataclass
+class World:
+    """What the clients share: what was answered, and what was sent without an answer."""
+
+    left: int = COMMANDS
+    users: list[str] = field(default_factory=list)  # the ids of those whom nobody deletes
+    statuses: Counter[str] = field(default_factory=Counter)
+    merged: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # by user: keys that must be there
+    increments: Counter[str] = field(default_factory=Counter)  # by user, answered
+    unanswered: Counter[str] = field(default_factory=Counter)  # the same, of which nobody knows
+    versions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by user, as answered
+    made: dict[str, str] = field(default_factory=dict)  # by id: the name that a create won, until it was deleted
+    unsure_names: set[str] = field(default_factory=set)
+
+
+async def client(world: World, server: Server, number: int) -> None:
+    """Send commands until all are sent, or this server is gone for good."""
+    chance = random.Random(number)
+    while world.left > 0:
+        try:
+            async with connected(server, KEY) as connection:
+                while world.left > 0:
+                    world.left -= 1
+                    await chance.choice(STEPS)(world, connection, chance, f"{number}.{world.left}")
+        except Gone:
+            world.statuses["gone"] += 1
+            if server.ended:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def ask(world: World, what: str, asking: Coroutine[Any, Any, tuple[int, Any]]) -> tuple[int, Any]:
+    """Status and answer; 0 if it may have been done. Raises `Gone`."""
+    status, answer = await asking
+    assert status < 300 or status in REFUSED or status == 503, (status, answer)
+    unknown = status == 503 and answer["code"] == "outcome_unknown"
+    world.statuses[f"{what} {'unknown' if unknown else status}"] += 1
+    return (0 if unknown else status), answer
+
+
+async def merge(world: World, connection: Connection, chance: random.Random, mark: str) -> None:
+    user_id = chance.choice(world.users)
+    asking = connection.ask("PATCH", f"/v1/users/{user_id}", {"traits": {mark: 1}})
+    status, answer = await ask(world, "merge", asking)
+    if status == 200:
+        world.merged[user_id].add(mark)
+        world.versions[user_id].append(answer["version"])
+
+
+async def increment(world: World, connection: Connection, chance: random.Random, mark: str) -> None:
+    user_id = chance.choice(world.users)
+    body = [{"op": "increment", "path": "/traits/n", "by": 1}]
+    world.unanswered[user_id] += 1
+    status, answer = await ask(world, "increment", connection.ask("PATCH", f"/v1/users/{user_id}", body, OPERATIONS))
+    if status:
+        world.unanswered[user_id] -= 1
+    if status == 200:
+        world.increments[user_id] += 1
+        world.versions[user_id].append(answer["version"])
+
+
+async def change_email(world: World, connection: Connection, chance: random.Random, mark: str) -> None:
+    user_id, email = chance.choice(world.users), f"e{chance.randrange(EMAILS)}@x.org"
+    asking = connection.ask("PATCH", f"/v1/users/{user_id}", {"email_addresses": [{"email_address": email}]})
+    await ask(world, "email", asking)
+
+
+async def disable(world: World, connection: Connection, chance: random.Random, mark: str) -> None:
+    path = f"/v1/users/{chance.choice(world.users)}"
+    await ask(world, "disable", connection.ask("PATCH", path, {"disabled": chance.random() < 0.5}))
+
+
+async def sign_in(world: World, connection: Connection, chance: random.Random, mark: str) -> None:
+    path = f"/v1/users/{chance.choice(world.users)}/sessions"
+    await ask(world, "sign in", connection.ask("POST", path, {}))
+
+
+async def create(world: World, connection: Connection, chance: random.Random, mark: str) -> None:
+    name = f"name {chance.randrange(NAMES)}"
+    try:
+        status, answer = await ask(world, "create", connection.ask("POST", "/v1/users", {"external_id": name}))
+    except Gone:
+        status, answer = 0, {}
+        world.unsure_names.add(name)
+        raise
+    if status == 0:
+        world.unsure_names.add(name)
+    if status == 201:
+        world.made[answer["id"]] = name
+
+
+async def delete(world: World, connection: Connection, chance: random.Random, mark: str) -> None:
+    if not world.made:
+        return
+    user_id = chance.choice(list(world.made))
+    name = world.made.pop(user_id)
+    try:
+        status, _ = await ask(world, "delete", connection.ask("DELETE", f"/v1/users/{user_id}"))
+    except Gone:
+        status = 0
+        world.unsure_names.add(name)
+        raise
+    if status == 503:
+        world.made[user_id] = name
+    elif status == 0:
+        world.unsure_names.add(name)
+
+
+Step = Callable[[World, Connection, random.Random, str], Coroutine[Any, Any, None]]
+STEPS: list[Step] = [merge, merge, merge, increment, increment, change_email, disable, sign_in, create, delete]
+
+
+async def check(world: World, url: str) -> None:
+    """Everything that must be true once nobody writes any more, whatever happened before."""
+    store = PostgresStore(url)
+    (project,) = await store.list("project")
+    project_id: str = project.id  # type: ignore[attr-defined]
+    users = {user.id: user for user in await store.users(UserQuery(project_id=project_id, limit=10**6))}
+    for user in users.values():
+        await check_user_of(world, store, project_id, user)
+    async with postgres.connected(url) as connection:
+        rows = await connection.fetch("SELECT id, user_id, set_by FROM identifiers WHERE project_id = $1", project_id)
+    held = {
+        Key("identifier", project_id, id_): Identifier(identifier=id_, user_id=user_id, set_by=set_by)
+        for id_, user_id, set_by in rows
+    }
+    check_identifiers(project_id, list(users.values()), held)
+    for user_id, name in world.made.items():
+        if name not in world.unsure_names:
+            assert users[user_id].external_id == name, "it was made, and nobody deleted it"
+    named = {user.external_id: user_id for user_id, user in users.items() if user.external_id is not None}
+    for name, user_id in named.items():
+        assert user_id in world.made or name in world.unsure_names, "it was deleted, and is there"
+    await store.close()
+
+
+async def check_user_of(world: World, store: PostgresStore, project_id: str, user: User) -> None:
+    changes = await store.history(project_id, user.id, after=0, up_to=user.version, limit=10**6)
+    check_user(user, [change for change in changes if isinstance(change, Change)])
+    assert world.merged[user.id] <= set(user.traits)
+    assert len(world.versions[user.id]) == len(set(world.versions[user.id])), "no version was answered twice"
+    answered = world.increments[user.id]
+    assert answered <= user.traits.get("n", 0) <= answered + world.unanswered[user.id]
+
+
+@contextlib.contextmanager
+def processes(folder: Path, url: str) -> Iterator[list[Server]]:
+    """Four servers over one database."""
+
+    def begin(number: int) -> Server:
+        return start(folder / f"data{number}", USERFOLD_DATABASE_URL=url, USERFOLD_SECRET_KEY=KEY)
+
+    with ThreadPoolExecutor(PROCESSES) as threads:
+        servers = list(threads.map(begin, range(PROCESSES)))
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            if not server.ended:
+                server.stop()
+
+
+Trouble = Callable[[World, list[Server], str], contextlib.AbstractAsyncContextManager[None]]
+
+
+@contextlib.asynccontextmanager
+async def none(world: World, servers: list[Server], url: str) -> AsyncIterator[None]:
+    yield
+
+
+@contextlib.asynccontextmanager
+async def one_killed(world: World, servers: list[Server], url: str) -> AsyncIterator[None]:
+    async def kill() -> None:
+        while world.left > COMMANDS // 2:  # noqa: ASYNC110 - it goes down in many places
+            await asyncio.sleep(0.01)
+        servers[0].kill()
+
+    killing = asyncio.create_task(kill())
+    yield
+    await killing
+
+
+@contextlib.asynccontextmanager
+async def connections_dropped(world: World, servers: list[Server], url: str) -> AsyncIterator[None]:
+    async def drop() -> None:
+        async with postgres.connected(url) as connection:
+            while True:
+                await connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                await asyncio.sleep(0.5)
+
+    dropping = asyncio.create_task(drop())
+    yield
+    dropping.cancel()
+    await asyncio.gather(dropping, return_exceptions=True)
+
+
+@pytest.mark.parametrize("trouble", [none, one_killed, connections_dropped])
+def test_no_answered_command_of_many_clients_of_many_processes_is_lost(
+    tmp_path: Path, trouble: Trouble, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres.database_of(tmp_path)
+    world = World()
+
+    async def scenario(servers: list[Server]) -> None:
+        async with connected(servers[0], KEY) as connection:
+            for number in range(USERS):
+                status, answer = await connection.ask("POST", "/v1/users", {"username": f"user{number}"})
+                assert status == 201
+                world.users.append(answer["id"])
+        async with trouble(world, servers, url):
+            await asyncio.gather(*(client(world, servers[n % PROCESSES], n) for n in range(CLIENTS)))
+
+    with processes(tmp_path, url) as servers, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario(servers))
+        runner.run(check(world, url))
+    with capsys.disabled():
+        sys.stdout.write(f"\n{trouble.__name__}: {dict(sorted(world.statuses.items()))}\n")
+    assert sum(world.increments.values()) > COMMANDS // 20
+    if trouble is none:
+        assert not any(" 503" in status or "gone" in status or "unknown" in status for status in world.statuses)
