@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -184,11 +185,47 @@ def server(version: str | None) -> Server:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    return Server(start(_programs()[version or versions()[0]]))
+    return Server(start(_programs()[version or versions()[0]]).url)
 
 
-def start(folder: Path, **options: str) -> str:
-    """The address of a new server, with `{}` for the name of a database."""
+def start_durable() -> Process:
+    """A server that keeps what it has answered, also when it crashes."""
+    if not _programs():
+        server(None)
+    return start(_programs()[versions()[0]], fsync="on", full_page_writes="on")
+
+
+@dataclass
+class Process:
+    """A server of ours. `url` has `{}` for the name of a database."""
+
+    command: list[str | Path]
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Return when it answers."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,  # Ctrl-C is for the tests, which stop it at their end
+            )
+        _wait_until_ready(self.process, self.url.format("postgres"), self.log)
+
+    def end(self, number: signal.Signals = signal.SIGQUIT) -> None:
+        """SIGINT ends it in order ("fast"), SIGQUIT as a crash does ("immediate"). Return when it is gone."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait()
+
+
+def start(folder: Path, **options: str) -> Process:
+    """A new server by the programs in `folder`. It ends with this process at the latest."""
     home = Path(tempfile.mkdtemp(prefix="userfold-pg-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     account = _account(folder)
@@ -200,19 +237,11 @@ def start(folder: Path, **options: str) -> str:
     settings = [
         f"-c{name}={value}" for name, value in {**OPTIONS, **options, "unix_socket_directories": str(home)}.items()
     ]
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*account, folder / "postgres", "-D", data, *settings],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,  # Ctrl-C is for the tests, which stop it at their end
-        )
-    atexit.register(_stop, process)
     url = f"postgresql://postgres@/{{}}?host={quote(str(home))}"
-    _wait_until_ready(process, url.format("postgres"), home / "log")
-    return url
+    started = Process([*account, folder / "postgres", "-D", data, *settings], url, home / "log")
+    atexit.register(started.end)
+    started.begin()
+    return started
 
 
 def _account(folder: Path) -> list[str]:
@@ -245,11 +274,6 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
         assert process.poll() is None, f"the PostgreSQL server ended:\n{log.read_text()}"
         assert time.monotonic() < deadline, f"the PostgreSQL server does not answer:\n{log.read_text()}"
         time.sleep(0.05)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGQUIT)
-    process.wait()
 
 
 # Databases by the folder that a test keeps its data in.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import signal
 import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -25,7 +26,7 @@ from userfold.storage.postgres.store import PostgresStore
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-PROCESSES, CLIENTS, COMMANDS = 4, 64, 2_000
+PROCESSES, CLIENTS = 4, 64
 USERS, EMAILS, NAMES = 50, 40, 30
 KEY = "sk_" + "k" * 43
 OPERATIONS = "application/vnd.userfold.operations+json"
@@ -37,7 +38,7 @@ REFUSED = {400, 403, 404, 409, 412, 422}
 class World:
     """What the clients share: what was answered, and what was sent without an answer."""
 
-    left: int = COMMANDS
+    left: int
     users: list[str] = field(default_factory=list)  # the ids of those whom nobody deletes
     statuses: Counter[str] = field(default_factory=Counter)
     merged: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # by user: keys that must be there
@@ -195,18 +196,19 @@ def processes(folder: Path, url: str) -> Iterator[list[Server]]:
                 server.stop()
 
 
-Trouble = Callable[[World, list[Server], str], contextlib.AbstractAsyncContextManager[None]]
+Trouble = Callable[[World, list[Server], postgres.Process], contextlib.AbstractAsyncContextManager[None]]
 
 
 @contextlib.asynccontextmanager
-async def none(world: World, servers: list[Server], url: str) -> AsyncIterator[None]:
+async def none(world: World, servers: list[Server], own: postgres.Process) -> AsyncIterator[None]:
     yield
 
 
 @contextlib.asynccontextmanager
-async def one_killed(world: World, servers: list[Server], url: str) -> AsyncIterator[None]:
+async def one_killed(world: World, servers: list[Server], own: postgres.Process) -> AsyncIterator[None]:
     async def kill() -> None:
-        while world.left > COMMANDS // 2:  # noqa: ASYNC110 - it goes down in many places
+        half = world.left // 2
+        while world.left > half:  # noqa: ASYNC110 - it goes down in many places
             await asyncio.sleep(0.01)
         servers[0].kill()
 
@@ -216,13 +218,12 @@ async def one_killed(world: World, servers: list[Server], url: str) -> AsyncIter
 
 
 @contextlib.asynccontextmanager
-async def connections_dropped(world: World, servers: list[Server], url: str) -> AsyncIterator[None]:
+async def connections_dropped(world: World, servers: list[Server], own: postgres.Process) -> AsyncIterator[None]:
     async def drop() -> None:
-        async with postgres.connected(url) as connection:
+        async with postgres.connected(own.url.format("postgres")) as connection:
             while True:
                 await connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'userfold'"
                 )
                 await asyncio.sleep(0.5)
 
@@ -232,12 +233,54 @@ async def connections_dropped(world: World, servers: list[Server], url: str) -> 
     await asyncio.gather(dropping, return_exceptions=True)
 
 
-@pytest.mark.parametrize("trouble", [none, one_killed, connections_dropped])
+def restarted(number: signal.Signals) -> Trouble:
+    """The database's server is ended and begins again, a second later, time after time."""
+
+    @contextlib.asynccontextmanager
+    async def trouble(world: World, servers: list[Server], own: postgres.Process) -> AsyncIterator[None]:
+        async def restart() -> None:
+            while True:
+                await asyncio.sleep(2)
+                await asyncio.to_thread(own.end, number)
+                await asyncio.sleep(1)
+                await asyncio.to_thread(own.begin)
+
+        restarting = asyncio.create_task(restart())
+        yield
+        restarting.cancel()
+        await asyncio.gather(restarting, return_exceptions=True)
+        while own.process is None or own.process.poll() is not None:  # it was cut off between its two halves
+            await asyncio.to_thread(own.begin)
+
+    return trouble
+
+
+TROUBLES: dict[str, tuple[Trouble, int]] = {
+    "none": (none, 20_000),
+    "one process is killed": (one_killed, 5_000),
+    "connections are dropped": (connections_dropped, 5_000),
+    "the server is restarted": (restarted(signal.SIGINT), 5_000),
+    "the server crashes": (restarted(signal.SIGQUIT), 5_000),
+}
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[postgres.Process]:
+    """A server of these tests' own, which keeps what it has answered."""
+    started = postgres.start_durable()
+    yield started
+    started.end()
+
+
+@pytest.mark.parametrize("name", TROUBLES)
 def test_no_answered_command_of_many_clients_of_many_processes_is_lost(
-    tmp_path: Path, trouble: Trouble, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, own: postgres.Process, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = postgres.database_of(tmp_path)
-    world = World()
+    trouble, commands = TROUBLES[name]
+    database = f"test_{list(TROUBLES).index(name)}"
+    postgres.Server(own.url).create(database)
+    url = own.url.format(database)
+    world = World(commands)
 
     async def scenario(servers: list[Server]) -> None:
         async with connected(servers[0], KEY) as connection:
@@ -245,14 +288,14 @@ def test_no_answered_command_of_many_clients_of_many_processes_is_lost(
                 status, answer = await connection.ask("POST", "/v1/users", {"username": f"user{number}"})
                 assert status == 201
                 world.users.append(answer["id"])
-        async with trouble(world, servers, url):
+        async with trouble(world, servers, own):
             await asyncio.gather(*(client(world, servers[n % PROCESSES], n) for n in range(CLIENTS)))
 
     with processes(tmp_path, url) as servers, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario(servers))
         runner.run(check(world, url))
     with capsys.disabled():
-        sys.stdout.write(f"\n{trouble.__name__}: {dict(sorted(world.statuses.items()))}\n")
-    assert sum(world.increments.values()) > COMMANDS // 20
-    if trouble is none:
+        sys.stdout.write(f"\n{name}: {dict(sorted(world.statuses.items()))}\n")
+    assert sum(world.increments.values()) > commands // 20
+    if name == "none":
         assert not any(" 503" in status or "gone" in status or "unknown" in status for status in world.statuses)

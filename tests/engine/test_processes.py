@@ -1,0 +1,103 @@
+"""Several engines over one PostgreSQL database, each with a store of its own, as several processes have them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests import postgres
+from tests.engine.commands import PROJECT
+from tests.engine.driving import SETTINGS, create, engine_of, increment, merge, once, stored_changes, stored_user
+from tests.engine.model import check_user
+from tests.postgres_proxy import Fate, between
+from userfold.core.errors import IdentifierTaken
+from userfold.core.queries import UserQuery
+from userfold.engine import Engine
+from userfold.storage.postgres import connections
+from userfold.storage.postgres.store import PostgresStore
+
+PROCESSES = 4
+
+
+@contextlib.asynccontextmanager
+async def engines(*urls: str) -> AsyncIterator[tuple[PostgresStore, list[Engine]]]:
+    """An engine for each address, and the first one's store."""
+    stores = [PostgresStore(url) for url in urls]
+    made = [engine_of(store) for store in stores]
+    try:
+        yield stores[0], made
+    finally:
+        for engine in made:
+            await engine.close()
+        for store in stores:
+            await store.close()
+
+
+def test_twins_of_one_idempotency_key_on_two_processes_have_one_effect_and_equal_answers(
+    tmp_path: Path, runner: asyncio.Runner
+) -> None:
+    async def scenario() -> None:
+        async with engines(*[postgres.database_of(tmp_path)] * 2) as (store, (one, other)):
+            for number in range(30):
+                command = once(create(name=f"user {number}"), f"key {number}")
+                first, second = await asyncio.gather(one.run(command, SETTINGS), other.run(command, SETTINGS))
+                assert first.user == second.user
+                assert first.change == second.change
+            assert await store.count_users(UserQuery(project_id=PROJECT, limit=1)) == 30
+
+    runner.run(scenario())
+
+
+def test_of_many_processes_that_claim_an_identifier_one_has_it(tmp_path: Path, runner: asyncio.Runner) -> None:
+    async def scenario() -> None:
+        async with engines(*[postgres.database_of(tmp_path)] * PROCESSES) as (store, made):
+            for number in range(20):
+                commands = [engine.run(create(username=f"name{number}"), SETTINGS) for engine in made]
+                outcomes = await asyncio.gather(*commands, return_exceptions=True)
+                assert sum(isinstance(outcome, IdentifierTaken) for outcome in outcomes) == PROCESSES - 1, outcomes
+            assert await store.count_users(UserQuery(project_id=PROJECT, limit=1)) == 20
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize("losing", [False, True])
+def test_no_update_of_many_processes_to_a_few_users_is_lost_or_done_twice(
+    tmp_path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, losing: bool
+) -> None:
+    """With `losing`, connections are lost during COMMIT at random, done and undone."""
+    monkeypatch.setattr(connections, "SILENCE_MS_MAX", 500)
+    clients, turns, users = 8, 12, 3
+    chance = random.Random(1)
+
+    async def work(engine: Engine, number: int) -> None:
+        for turn in range(turns):
+            await engine.run(increment(f"u{(number + turn) % users}"), SETTINGS)
+            await engine.run(merge(f"u{turn % users}", **{f"{number}.{turn}": 1}), SETTINGS)
+
+    async def scenario() -> None:
+        url = postgres.database_of(tmp_path)
+        async with between(url) as proxy, engines(*[proxy.url] * PROCESSES) as (store, made):
+            for number in range(users):
+                await made[0].run(create(f"u{number}"), SETTINGS)
+            if losing:
+                proxy.fates.extend(chance.choices(get_args(Fate), weights=(20, 2, 2, 1, 1), k=100))
+            callers = [(made[number % PROCESSES], number) for number in range(clients * PROCESSES)]
+            await asyncio.gather(*(work(engine, number) for engine, number in callers))
+            proxy.fates.clear()
+            found = [await stored_user(store, f"u{number}") for number in range(users)]
+            total = 0
+            keys = 0
+            for user in found:
+                assert user is not None
+                check_user(user, await stored_changes(store, user.id))
+                total += user.traits["n"]
+                keys += len(user.traits) - 1
+            assert total == keys == clients * PROCESSES * turns
+
+    runner.run(scenario())
