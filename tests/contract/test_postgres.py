@@ -143,14 +143,18 @@ def test_every_key_begins_with_the_project_and_nothing_else_is_unique(url: str, 
     assert [d for d in unique.values() if "_pkey" not in d] == []
 
 
-def test_several_programs_that_start_at_once_make_one_schema(bare: str, runner: asyncio.Runner) -> None:
+def test_several_programs_that_start_at_once_make_one_schema(
+    bare: str, runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
     async def start() -> None:
         async with opened(bare) as store:
             await store.migrate()
             await put(store, user(), change(), project_id=f"prj_{id(store)}")
 
     async def scenario() -> None:
-        await asyncio.gather(*(start() for _ in range(6)))
+        with caplog.at_level(logging.WARNING):
+            await asyncio.gather(*(start() for _ in range(6)))
+        assert caplog.text == ""
         assert await version_of(bare) == max(migrate.migrations())
 
     runner.run(scenario())
@@ -239,6 +243,7 @@ def test_who_cannot_connect_is_told_so_without_the_password(
     address: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "PATIENCE_S", 0)
+    monkeypatch.setattr(store_module, "READ_PATIENCE_S", 0)
 
     async def scenario() -> None:
         async with opened(address) as store:

@@ -68,8 +68,8 @@ async def migrate(connection: Connection) -> list[int]:
         pending = [number for number in known if number > found]
         for sql in [fresh_schema()] if found == 0 else [known[number] for number in pending]:
             await connection.execute(sql)
+        await _make_text_index(connection)
         await connection.execute(SET_VERSION, newest)
-    await _make_text_index(connection)
     return pending
 
 
@@ -82,8 +82,9 @@ async def _make_version_table(connection: Connection) -> None:
 
 async def _make_text_index(connection: Connection) -> None:
     try:
-        await connection.execute(MAKE_TRIGRAMS)
-        await connection.execute(MAKE_TEXT_INDEX)
+        async with connection.transaction():  # or a savepoint, where there is one
+            await connection.execute(MAKE_TRIGRAMS)
+            await connection.execute(MAKE_TEXT_INDEX)
     except asyncpg.PostgresError as error:
         log.warning("searches by a part of a name will be slow, because there is no extension pg_trgm: %s", error)
 

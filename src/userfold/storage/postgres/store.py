@@ -55,6 +55,7 @@ READERS_MAX = 4  # connections, beside the writer's
 ATTEMPTS_MAX = 8
 # A server that is started again, or a replica that takes over, answers within seconds; callers wait that long.
 PATIENCE_S = 10.0
+READ_PATIENCE_S = 3.0  # who asks whether this process is ready is to hear that it is not
 PAUSE_S = 0.1
 WRITERS_KEPT_MS = 7 * 86_400_000  # rows of processes that ended without a word
 
@@ -74,7 +75,7 @@ class PostgresStore:
         self.counters = Counters()
 
     async def migrate(self) -> None:
-        applied = await self._patiently(lambda: self._on_a_connection(migrate.migrate))
+        applied = await self._patiently(lambda: self._on_a_connection(migrate.migrate), PATIENCE_S)
         if applied:
             log.info("schema brought to version %d", max(applied))
 
@@ -194,9 +195,9 @@ class PostgresStore:
         finally:
             connection.terminate()
 
-    async def _patiently(self, work: Callable[[], Awaitable[R]]) -> R:
+    async def _patiently(self, work: Callable[[], Awaitable[R]], patience_s: float) -> R:
         """What `work` comes to, tried again while connections are lost. Raises `StoreUnavailable`."""
-        give_up_at = time.monotonic() + PATIENCE_S
+        give_up_at = time.monotonic() + patience_s
         while True:
             try:
                 return await work()
@@ -259,15 +260,8 @@ class PostgresStore:
         return [from_text(kind, text) for (text,) in rows]
 
     async def _with_reader(self, work: Callable[[Any], Awaitable[R]]) -> R:
-        """What `work` reads. Once more if a connection turns out to be gone: it may have been so for hours."""
-        try:
-            return await self._read_once(work)
-        except Lost:
-            pass
-        try:
-            return await self._read_once(work)
-        except Lost as error:
-            raise StoreUnavailable(f"the database cannot be reached: {error}") from error
+        """What `work` reads. A connection may have been gone for hours before anybody notices."""
+        return await self._patiently(lambda: self._read_once(work), READ_PATIENCE_S)
 
     async def _read_once(self, work: Callable[[Any], Awaitable[R]]) -> R:
         try:
