@@ -192,6 +192,12 @@ class RevokeSignIns(Command, frozen=True, kw_only=True):
     user_id: str
 
 
+class NoteActivity(Command, frozen=True, kw_only=True):
+    """Note that a user is active. That of one who was so a moment ago changes nothing."""
+
+    user_id: str
+
+
 class RecordEvent(Command, frozen=True, kw_only=True):
     """Note that a user did something, now or at `occurred_at` (ms)."""
 
