@@ -91,6 +91,47 @@ def test_beginning_a_session_is_no_change_of_the_user(api: InProcess) -> None:
     assert len(api.history(user["id"])) == 1
 
 
+def presence(api: InProcess, user_id: str) -> dict[str, Any]:
+    """When and where a user was last there, once all that was begun is done."""
+    api.user()
+    found: dict[str, Any] = api.ask("GET", f"/v1/users/{user_id}/export").json()["presence"]
+    return found
+
+
+def test_whose_token_is_verified_is_active_and_that_is_written_once_a_minute(api: InProcess, clock: Clock) -> None:
+    user = api.user()
+    begun = clock.now
+    session = sign_in(api, user["id"], ip_address="192.0.2.1")
+    for later, noted in ((59_999, 0), (60_000, 60_000), (60_001, 60_000), (119_999, 60_000), (120_000, 120_000)):
+        clock.now = begun + later
+        assert verify(api, session["token"])["user"] == user
+        assert verify(api, session["token"])["active"] is True
+        assert presence(api, user["id"])["last_active_at"] == begun + noted
+    assert presence(api, user["id"])["last_sign_in_at"] == begun
+    assert presence(api, user["id"])["context"]["ip_address"] == "192.0.2.1"
+    reply = api.ask("GET", f"/v1/users/{user['id']}")
+    assert (reply.json(), reply.headers["etag"]) == (user, '"1"')
+    assert len(api.history(user["id"])) == 1
+
+
+def test_a_verification_that_says_nothing_new_writes_nothing(api: InProcess, clock: Clock) -> None:
+    live, ended = (sign_in(api, api.user()["id"]) for _ in range(2))
+    api.ask("DELETE", f"/v1/sessions/{ended['id']}")
+    before = api.writes
+    verify(api, live["token"])
+    clock.now += 60_000
+    assert verify(api, ended["token"]) == verify(api, "ses_x.nobody") == {"active": False}
+    api.wait_for(api.app.service.engine.close())
+    assert api.writes == before
+
+
+def test_a_token_is_verified_although_nothing_more_can_be_written(api: InProcess, clock: Clock) -> None:
+    session = sign_in(api, api.user()["id"])
+    clock.now += 60_000
+    api.wait_for(api.app.service.engine.close())
+    assert verify(api, session["token"])["active"] is True
+
+
 BAD: list[tuple[Any, int, str, str | None]] = [
     ({"nope": 1}, 422, "field_unknown", "/nope"),
     ({"id": "ses_1"}, 422, "field_unknown", "/id"),

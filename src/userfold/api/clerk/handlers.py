@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from userfold.api.clerk import lists, wire
 from userfold.api.wire import Handler, Reply, Request, Service, json_reply
 from userfold.core.commands import CreateUser, DeleteUser, Edit, PasswordDigest, RevokeSignIns, UpdateUser
 from userfold.core.errors import PasswordNotSet, PasswordWrong, UserNotFound
+from userfold.core.presence import presence_key, presence_of
 from userfold.core.records import Key, Secrets, User
 
 SOURCE = "clerk"
@@ -32,7 +34,7 @@ async def create_user(service: Service, request: Request) -> Reply:
 
 async def read_user(service: Service, request: Request) -> Reply:
     """`getUser`."""
-    return json_reply(200, wire.user(await _user(service, request), service.public_url))
+    return await _user_reply(service, await _user(service, request), request.project_id)
 
 
 async def list_users(service: Service, request: Request) -> Reply:
@@ -46,7 +48,7 @@ async def list_users(service: Service, request: Request) -> Reply:
         found = (await service.store.get((key,)))[key]
         start = found if isinstance(found, User) else None
     users = await service.store.users(lists.paged(query, given, start))
-    return json_reply(200, [wire.user(user, service.public_url) for user in users])
+    return json_reply(200, await _shown(service, users, request.project_id))
 
 
 async def count_users(service: Service, request: Request) -> Reply:
@@ -89,7 +91,7 @@ def flagging_all(field: str, value: bool) -> Handler:
         ]
         all_applied = await asyncio.gather(*answers)
         users = [applied.user for applied in all_applied if applied.user is not None]
-        return json_reply(200, [wire.user(user, service.public_url) for user in users])
+        return json_reply(200, await _shown(service, users, request.project_id))
 
     return handler
 
@@ -210,4 +212,15 @@ async def _sign_out(service: Service, request: Request) -> None:
 async def _run(service: Service, request: Request, command: CreateUser | UpdateUser) -> Reply:
     applied = await service.run(request, command)
     assert applied.user is not None
-    return json_reply(200, wire.user(applied.user, service.public_url))
+    return await _user_reply(service, applied.user, request.project_id)
+
+
+async def _user_reply(service: Service, user: User, project_id: str) -> Reply:
+    (shown,) = await _shown(service, [user], project_id)
+    return json_reply(200, shown)
+
+
+async def _shown(service: Service, users: Sequence[User], project_id: str) -> list[dict[str, Any]]:
+    """Users in Clerk's shape, which tells when each was last there."""
+    found = await service.store.get([presence_key(project_id, user.id) for user in users])
+    return [wire.user(user, presence_of(found, project_id, user.id), service.public_url) for user in users]
