@@ -208,6 +208,22 @@ def test_users_of_a_file_without_orders_by_name_are_put_into_them_and_those_disa
     runner.run(scenario())
 
 
+def plan_of(store: SQLiteStore, asked: dict[str, Any]) -> list[str]:
+    """How SQLite goes about a page of users, step by step."""
+    asked_for: list[tuple[str, Any]] = []
+
+    def trace(_: object, sql: str, values: Any) -> bool:
+        asked_for.append((sql, values))
+        return True
+
+    db = store._writer
+    db.exec_trace = trace
+    assert list(search.documents(db, UserQuery(project_id=PROJECT, limit=10, **asked))) == []
+    db.exec_trace = None
+    sql, values = asked_for[-1]
+    return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+
 @pytest.mark.parametrize(
     ("few", "asked", "index"),
     [
@@ -227,19 +243,7 @@ def test_few_users_are_looked_up_and_many_are_walked_in_their_order(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, few: int, asked: dict[str, Any], index: str
 ) -> None:
     monkeypatch.setattr(search, "FEW", few)
-    asked_for: list[tuple[str, Any]] = []
-
-    def trace(_: object, sql: str, values: Any) -> bool:
-        asked_for.append((sql, values))
-        return True
-
-    db = store._writer
-    db.exec_trace = trace
-    assert list(search.documents(db, UserQuery(project_id=PROJECT, limit=10, **asked))) == []
-    db.exec_trace = None
-    sql, values = asked_for[-1]
-    first, *_ = (row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values))
-    assert f"INDEX {index} " in first
+    assert f"INDEX {index} " in plan_of(store, asked)[0]
 
 
 @pytest.mark.parametrize(
@@ -253,13 +257,7 @@ def test_few_users_are_looked_up_and_many_are_walked_in_their_order(
 def test_few_users_of_a_time_are_looked_up_by_it_whatever_the_order(
     store: SQLiteStore, asked: dict[str, Any], index: str
 ) -> None:
-    asked_for: list[tuple[str, Any]] = []
-    db = store._writer
-    db.exec_trace = lambda _, sql, values: asked_for.append((sql, values)) is None
-    assert list(search.documents(db, UserQuery(project_id=PROJECT, limit=10, **asked))) == []
-    db.exec_trace = None
-    sql, values = asked_for[-1]
-    first, *others = (row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+    first, *others = plan_of(store, asked)
     assert "INTEGER PRIMARY KEY (rowid=?)" in first
     assert any(f"COVERING INDEX {index} " in step for step in others)
 

@@ -145,8 +145,8 @@ async def check_store(store: Store, model: Model, project_id: str) -> None:
     assert {to_text(user) for user in everybody} == {to_text(user) for user in model.of_kind("user").values()}
     users = [user for user in model.of_kind("user").values() if isinstance(user, User)]
     for order in PRESENCE_TIMES:
-        places = sorted(position(user, order, model.presence(project_id, user.id)) for user in users)  # type: ignore[arg-type]
-        in_order = await store.users(UserQuery(project_id=project_id, order=order, limit=10**6))  # type: ignore[arg-type]
+        places = sorted(position(user, order, model.presence(project_id, user.id)) for user in users)
+        in_order = await store.users(UserQuery(project_id=project_id, order=order, limit=10**6))
         assert [user.id for user in in_order] == [id_ for _, id_ in places]
 
 

@@ -285,8 +285,8 @@ def _presence(given: Any, user: User) -> Presence:
     _refuse_unknown(_object(given, path), _PRESENCE, path)
     _refuse_unknown(_object(given.get("context", {}), f"{path}/context"), _CONTEXT, f"{path}/context")
     presence = _converted({**given, "id": user.id}, Presence, path)
-    for name in PRESENCE_TIMES:
-        _time(getattr(presence, name) or 0, f"{path}/{name}")
+    for time in PRESENCE_TIMES:
+        _time(getattr(presence, time) or 0, f"{path}/{time}")
     if not 0 <= presence.page_views <= COUNT_MAX:
         raise FieldInvalid(path=f"{path}/page_views", reason="a positive integer below 2^53, or 0, is needed")
     for name, length_max in LENGTHS_MAX.items():
