@@ -262,6 +262,11 @@ def test_few_users_of_a_time_are_looked_up_by_it_whatever_the_order(
     assert any(f"COVERING INDEX {index} " in step for step in others)
 
 
+def test_a_list_in_the_order_of_a_time_begins_where_the_limit_to_that_time_is(store: SQLiteStore) -> None:
+    (step,) = plan_of(store, {"active_after": 5, "active_before": 9, "order": "last_active_at"})
+    assert "users_by_last_active_at (project_id=? AND last_active_at>? AND last_active_at<?)" in step
+
+
 def test_users_of_a_file_without_presences_have_one_of_their_last_sign_in(path: Path, runner: asyncio.Runner) -> None:
     with contextlib.closing(apsw.Connection(str(path))) as old:
         for number in (1, 2, 3):

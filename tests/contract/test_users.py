@@ -353,6 +353,22 @@ def test_a_presence_that_goes_while_its_user_stays_is_found_by_no_time_of_it(
     runner.run(scenario())
 
 
+def test_whoever_is_active_again_has_another_place(store: Store, runner: asyncio.Runner) -> None:
+    users = [User(id=id_, version=1) for id_ in ("u1", "u2")]
+    first, second = (Presence(id=user.id, last_active_at=9, last_sign_in_at=9) for user in users)
+    active, signed_in = (msgspec.structs.replace(ALL, order=order) for order in PRESENCE_TIMES)
+
+    async def scenario() -> None:
+        await put(store, *users, first, second, *(change(user.id) for user in users))
+        later = msgspec.structs.replace(first, last_active_at=10)
+        await change_presence(store, first, later)
+        assert [await store.users(query) for query in (active, signed_in)] == [users[::-1], users]
+        await change_presence(store, later, msgspec.structs.replace(later, last_sign_in_at=10))
+        assert [await store.users(query) for query in (active, signed_in)] == [users[::-1], users[::-1]]
+
+    runner.run(scenario())
+
+
 def test_users_of_another_project_are_never_found(store: Store, runner: asyncio.Runner) -> None:
     async def scenario() -> None:
         for project_id in ("prj_1", "prj_2"):

@@ -291,6 +291,7 @@ ASKED_OF_PRESENCE: list[tuple[Presence | None, dict[str, Any], bool]] = [
     (SEEN, {"signed_in_before": 20}, False),
     (SEEN, {"signed_in_before": 25, "active_before": 25}, False),
     (SEEN, {"active_after": 0}, True),
+    (Presence(id="user_A1", last_active_at=1), {"active_after": 0}, True),
     (SEEN, {"active_after": -1, "signed_in_after": -1}, True),
     *(
         (nobody, {limit: at}, False)
