@@ -74,6 +74,7 @@ TABLES: dict[str, Table] = {
     "event": _child_table("events", "event"),
     "secrets": _document_table("secrets", "secrets"),
     "tombstone": _document_table("tombstones", "tombstone"),
+    "mirror": _document_table("mirrors", "mirror"),
     "erasure": _document_table("erasures", "erasure"),
     "project": _document_table("projects", "project"),
     "api_key": _document_table("api_keys", "api_key"),
