@@ -16,6 +16,7 @@ _TAG = '(?:W/)?"[^"]*"'
 ENTITY_TAGS_PATTERN = f"^{_TAG}(?:[ \\t]*,[ \\t]*{_TAG})*$"
 
 _ENTITY_TAGS = re.compile(ENTITY_TAGS_PATTERN)
+_QUOTED = re.compile(r'"[^"]*"')
 _STRONG_VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,17})"')
 
 
@@ -36,6 +37,12 @@ def if_match(request: Request) -> IfMatch:
     if not _ENTITY_TAGS.fullmatch(value):
         raise HeaderInvalid(name="If-Match", reason='a version in quotes is needed, such as "3"')
     return tuple(map(int, _STRONG_VERSION.findall(value)))
+
+
+def has_it(request: Request, version: int) -> bool:
+    """Whether who asks has that version already, as `If-None-Match` says (RFC 9110, 13.1.2). Weak tags count here."""
+    value = (request.header(b"if-none-match") or "").strip()
+    return value == "*" or (bool(_ENTITY_TAGS.fullmatch(value)) and f'"{version}"' in _QUOTED.findall(value))
 
 
 def once(request: Request) -> Once | None:

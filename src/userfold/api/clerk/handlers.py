@@ -41,7 +41,7 @@ async def create_user(service: Service, request: Request) -> Reply:
 
 async def read_user(service: Service, request: Request) -> Reply:
     """`getUser`."""
-    user = await _user(service, request)
+    user = await read_user_record(service, request)
     return json_reply(200, wire.user(user, service.public_url), conditions.etag(user.version))
 
 
@@ -168,11 +168,11 @@ async def replace_metadata(service: Service, request: Request) -> Reply:
 async def list_no_organizations(service: Service, request: Request) -> Reply:
     """`getOrganizationMembershipList`, `getOrganizationInvitationList`: a page that is empty, as there are none."""
     lists.limit_and_offset(lists.parameters(request))
-    await _user(service, request)
+    await read_user_record(service, request)
     return json_reply(200, {"data": [], "total_count": 0})
 
 
-async def _user(service: Service, request: Request) -> User:
+async def read_user_record(service: Service, request: Request) -> User:
     """The user whom the path names. Raises `UserNotFound`."""
     key = Key("user", request.project_id, request.params["id"])
     user = (await service.store.get((key,)))[key]

@@ -15,6 +15,7 @@ from userfold.api.conditions import (
     IDEMPOTENCY_KEY_LENGTH_MAX as IDEMPOTENCY_KEY_LENGTH_MAX,
 )
 from userfold.api.conditions import etag as etag
+from userfold.api.conditions import has_it as has_it
 from userfold.api.conditions import idempotency_key as idempotency_key
 from userfold.api.conditions import if_match as if_match
 from userfold.api.conditions import not_repeatable as not_repeatable
@@ -130,6 +131,13 @@ def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes,
     return Reply(status, body, (JSON, etag(user.version), *headers))
 
 
+def user_read(request: Request, user: User) -> Reply:
+    """A user, or 304 without it."""
+    if has_it(request, user.version):
+        return Reply(304, headers=(etag(user.version),))
+    return json_reply(200, user, etag(user.version))
+
+
 def user_query(request: Request) -> UserQuery:
     """What a list asks for, beside the terms by which its users are to be found."""
     given = request.query(LIST_PARAMETERS)
@@ -158,14 +166,13 @@ def given_terms(request: Request, *, email_kind: str = "email") -> tuple[str, ..
     )
 
 
-def user_page(users: Sequence[User], query: UserQuery, also: Sequence[str] = ()) -> Reply:
-    """One page of users: those among `users` that are found by all of `also`. `next_cursor` is null on the last one."""
+def user_page(users: Sequence[User], query: UserQuery) -> Reply:
+    """One page of users. `next_cursor` is null on the last one."""
     cursor = None
     if len(users) == query.limit:
         value, id_ = queries.position(users[-1], query.order)
         cursor = f"{value}.{id_}"
-    shown = tuple(user for user in users if set(also) <= set(queries.terms(user))) if also else tuple(users)
-    return json_reply(200, UserPage(data=shown, next_cursor=cursor))
+    return json_reply(200, UserPage(data=tuple(users), next_cursor=cursor))
 
 
 def _position(cursor: str) -> tuple[int, str]:
