@@ -15,7 +15,7 @@ import re
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
 TOLERANCE_MS = 300_000  # between the sender's clock and ours, in both directions; as Svix's own libraries have it
 _VERSION = "v1,"
-_SECONDS = re.compile(r"\d{1,12}")
+_SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 def signing_key(secret: str) -> bytes:

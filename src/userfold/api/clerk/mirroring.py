@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +11,8 @@ import msgspec
 from userfold.api.clerk.wire import METADATA
 from userfold.core.commands import Edit, MirrorUser, PasswordDigest
 from userfold.core.errors import FieldInvalid
+from userfold.core.jsontext import decode
+from userfold.core.passwords import check_digest
 from userfold.core.trust import Author
 
 _SAME = ("external_id", "first_name", "last_name", "locale", "timezone", *METADATA)
@@ -32,13 +36,44 @@ def mirroring(
     return MirrorUser(
         project_id=project_id,
         author=author,
-        user_id=text(user, "id"),
+        user_id=text_of(user, "id"),
         edits=(Edit("replace", mirrored_fields(user)),),
-        changed_at=time(user, "updated_at"),
+        changed_at=time_of(user, "updated_at"),
         told_at=told_at,
-        created_at=time(user, "created_at") if "created_at" in user else None,
+        created_at=time_of(user, "created_at") if "created_at" in user else None,
         password_digest=password_digest,
     )
+
+
+def mirroring_line(project_id: str, author: Author, digests: Mapping[str, str], text: bytes) -> MirrorUser:
+    """The same of a line of JSON. `digests`: {Clerk's id of a user: the digest of its password}."""
+    user = decode(text)
+    if not isinstance(user, dict):
+        raise FieldInvalid(path="", reason="an object is needed: a user as Clerk's API shows it")
+    digest = digests.get(text_of(user, "id"), msgspec.UNSET)
+    return mirroring(user, project_id, author, password_digest=digest)
+
+
+def digests_in(export: Iterable[str]) -> tuple[dict[str, str], int]:
+    """{user id: digest} of the CSV that Clerk's dashboard exports, and how many it has that cannot be verified here.
+
+    Raises `ValueError` if it is no such file.
+    """
+    rows = csv.DictReader(export)
+    if not {"id", "password_digest"} <= set(rows.fieldnames or ()):
+        raise ValueError("it has no columns id and password_digest")
+    digests, left_out = {}, 0
+    for row in rows:
+        digest = row["password_digest"]
+        if not digest:
+            continue
+        try:
+            check_digest(digest, "/password_digest")
+        except FieldInvalid:
+            left_out += 1
+        else:
+            digests[row["id"]] = digest
+    return digests, left_out
 
 
 def mirrored_fields(user: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +89,7 @@ def mirrored_fields(user: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def text(user: dict[str, Any], name: str) -> str:
+def text_of(user: dict[str, Any], name: str) -> str:
     """A string that must be there."""
     given = user.get(name)
     if not isinstance(given, str):
@@ -62,7 +97,7 @@ def text(user: dict[str, Any], name: str) -> str:
     return given
 
 
-def time(user: dict[str, Any], name: str) -> int:
+def time_of(user: dict[str, Any], name: str) -> int:
     """A time in ms that must be there."""
     given = user.get(name)
     if type(given) is not int or given < 0:

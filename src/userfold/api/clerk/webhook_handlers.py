@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from userfold.api.clerk.handlers import SOURCE
-from userfold.api.clerk.mirroring import mirroring, text
+from userfold.api.clerk.mirroring import mirroring, text_of
 from userfold.api.wire import Reply, Request, Service, WireRefusal, json_reply
 from userfold.core.commands import MirrorDeletion, MirrorUser
 from userfold.core.errors import DomainError, FieldInvalid
@@ -56,7 +56,7 @@ class Receiver:
         service.directory.note_use(caller)
         request = msgspec.structs.replace(request, caller=caller)
         event = request.json_object()
-        kind = text(event, "type")
+        kind = text_of(event, "type")
         if kind not in _COMMANDS:
             return self._ignored(kind, request)
         command = _COMMANDS[kind](event, request)
@@ -107,7 +107,7 @@ def _changed(event: dict[str, Any], request: Request) -> MirrorUser:
 
 
 def _deleted(event: dict[str, Any], request: Request) -> MirrorDeletion:
-    user_id = text(_data(event), "id")
+    user_id = text_of(_data(event), "id")
     return MirrorDeletion(project_id=request.project_id, author=request.author(SOURCE), user_id=user_id)
 
 
