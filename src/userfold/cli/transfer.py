@@ -105,14 +105,7 @@ def import_users(
     Exits:    0 all lines are in; 1 one could not be: it is named, those before it are in, and --skip goes on once it
               is mended; 2 wrong use or setting, no database, no FILE.
     """
-    if skip and replace:
-        fail("give only one of --skip and --replace", EXIT_USAGE)
-    if source not in (None, "clerk"):
-        fail("--from takes clerk; without it, lines are Userfold's own", EXIT_USAGE)
-    if source is None and passwords is not None:
-        fail("--passwords is the export of Clerk's dashboard, for --from clerk", EXIT_USAGE)
-    if source is not None and (skip or replace):
-        fail("--from clerk takes over what is newer, so it takes neither --skip nor --replace", EXIT_USAGE)
+    _refuse_contradictions(source, passwords, skip=skip, replace=replace)
     digests = {} if passwords is None else _digests(passwords)
     settings = read_settings_or_fail(data=data, database_url=database_url)
     on_taken: OnTaken = "skip" if skip else "replace" if replace else "refuse"
@@ -143,6 +136,17 @@ def import_users(
     except KeyboardInterrupt:
         fail("stopped; what was imported by then stays, and --skip goes on from there", EXIT_INTERRUPTED)
     _tell(report, stopped, as_json, from_clerk=source is not None)
+
+
+def _refuse_contradictions(source: str | None, passwords: Path | None, *, skip: bool, replace: bool) -> None:
+    if skip and replace:
+        fail("give only one of --skip and --replace", EXIT_USAGE)
+    if source not in (None, "clerk"):
+        fail("--from takes clerk; without it, lines are Userfold's own", EXIT_USAGE)
+    if source is None and passwords is not None:
+        fail("--passwords is the export of Clerk's dashboard, for --from clerk", EXIT_USAGE)
+    if source is not None and (skip or replace):
+        fail("--from clerk takes over what is newer, so it takes neither --skip nor --replace", EXIT_USAGE)
 
 
 def _digests(file: Path) -> dict[str, str]:

@@ -60,8 +60,8 @@ def test_a_user_of_clerk_arrives_with_its_id_and_all_that_clerk_says_of_it(clerk
     reply = deliver(clerk, event("user.created", data))
     assert (reply.status_code, reply.json()) == (200, {"object": "event", "type": "user.created", "changed": True})
     user = clerk.read(ID)
-    same = ("id", "external_id", "username", "first_name", "last_name", "locale", "created_at", "public_metadata")
-    same += ("private_metadata", "unsafe_metadata", "locked")
+    same = {"id", "external_id", "username", "first_name", "last_name", "locale", "created_at", "locked"}
+    same |= {"public_metadata", "private_metadata", "unsafe_metadata"}
     assert {name: user[name] for name in same} == {name: data[name] for name in same}
     assert user["disabled"] is True
     assert [(a["email_address"], a["verified"], a["primary"]) for a in user["email_addresses"]] == [

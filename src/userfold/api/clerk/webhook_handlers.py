@@ -13,7 +13,7 @@ import msgspec
 
 from userfold.api.clerk.handlers import SOURCE
 from userfold.api.clerk.mirroring import mirroring, text_of
-from userfold.api.wire import Reply, Request, Service, WireRefusal, json_reply
+from userfold.api.wire import HeaderInvalid, Reply, Request, Service, Unauthorized, json_reply
 from userfold.core.commands import MirrorDeletion, MirrorUser
 from userfold.core.errors import DomainError, FieldInvalid
 from userfold.core.signatures import is_recent, is_signed, signing_key
@@ -26,14 +26,14 @@ HEADERS = (b"svix-id", b"svix-timestamp", b"svix-signature")
 IGNORED_LOGGED_MAX = 100
 
 
-class DeliveryUnsigned(WireRefusal):
+class DeliveryUnsigned(Unauthorized):
     """The delivery is not signed with the secret of a webhook of any project."""
 
     code = "delivery_unsigned"
     hint = "`userfold keys list` shows the webhook keys; is the endpoint's signing secret among them?"
 
 
-class DeliveryInvalid(WireRefusal):
+class DeliveryInvalid(HeaderInvalid):
     """The delivery cannot be taken: {reason}."""
 
     code = "delivery_invalid"
