@@ -40,6 +40,7 @@ from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTo
 from userfold.core.records import EffectiveSettings, Image
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
+from userfold.encryption import Encryption, encryption_in_memory
 from userfold.engine import Busy, Engine, Stopping, random_bits
 from userfold.forwarded import Network, client_address
 from userfold.images import Images, images_in_memory, named_image
@@ -266,6 +267,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     images: Images = msgspec.field(default_factory=images_in_memory)
     passwords: Passwords = msgspec.field(default_factory=Passwords)
+    encryption: Encryption = msgspec.field(default_factory=encryption_in_memory)
     rate_limits: RateLimits = msgspec.field(default_factory=RateLimits)
     trusted_proxies: tuple[Network, ...] = ()
     access_log: bool = False

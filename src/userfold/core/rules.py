@@ -17,6 +17,7 @@ from userfold.core import (
     image_rules,
     import_rules,
     project_rules,
+    secret_rules,
     segment_rules,
     session_rules,
     upkeep_rules,
@@ -25,6 +26,7 @@ from userfold.core import (
 from userfold.core.applied import Applied
 from userfold.core.claims import DAY_MS
 from userfold.core.commands import (
+    AcceptTotp,
     AssignSegment,
     Command,
     CreateAttribute,
@@ -38,10 +40,12 @@ from userfold.core.commands import (
     Forget,
     ImportUser,
     LeaveDeletedSegment,
+    MarkPassword,
     NoteKeyUse,
     Once,
     RecordEvent,
     RemoveImage,
+    RenewTotpSecret,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -54,6 +58,7 @@ from userfold.core.commands import (
     UpdateSegment,
     UpdateUser,
     UpsertUser,
+    UseBackupCode,
 )
 from userfold.core.errors import IdempotencyKeyReused
 from userfold.core.ids import Mint
@@ -146,6 +151,10 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     ImportUser: (import_rules.reads_imported, import_rules.import_user),
     SetImage: (image_rules.reads_image, image_rules.set_image),
     RemoveImage: (_reads_user, image_rules.remove_image),
+    MarkPassword: (_reads_user, secret_rules.mark_password),
+    AcceptTotp: (secret_rules.reads_secrets, secret_rules.accept_totp),
+    UseBackupCode: (secret_rules.reads_secrets, secret_rules.use_backup_code),
+    RenewTotpSecret: (secret_rules.reads_secrets, secret_rules.renew_totp_secret),
     StartSession: (_reads_nothing, session_rules.start_session),
     SignInUser: (session_rules.reads_user_and_sign_ins, session_rules.sign_in),
     RevokeSignIn: (session_rules.reads_sign_in, session_rules.revoke_sign_in),
