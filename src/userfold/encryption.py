@@ -91,7 +91,7 @@ def put_key_first(file: Path, key: str) -> None:
 def _decrypt(fernet: Fernet | MultiFernet, encrypted: str) -> str:
     try:
         return fernet.decrypt(encrypted).decode()
-    except InvalidToken:
+    except (InvalidToken, ValueError):
         raise SecretUnreadable("a secret was encrypted with a key that is not among those given") from None
 
 

@@ -24,7 +24,7 @@ def print_new_key() -> None:
     \b
     Example:  USERFOLD_ENCRYPTION_KEY="$(userfold encryption new-key)" userfold serve
     Prints:   the key.
-    Exits:    0 done.
+    Exits:    0 done; 1 it cannot be printed.
     """
     print_line(new_key())
 

@@ -62,7 +62,7 @@ def export_users(
     async def work(beside: Beside) -> dict[str, int]:
         owner = await beside.project(project)
         with _target(file, settings.database, force) as target, _bar("exporting") as shown:
-            secrets_by = open_encryption(settings, make=False) if with_secrets else None
+            secrets_by = open_encryption(settings, make=True) if with_secrets else None
             return await _write(beside.store, owner.id, target, secrets_by, shown)
 
     try:
