@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from userfold.api.clerk import wire
-from userfold.api.clerk.handlers import SOURCE
+from userfold.api.clerk.handlers import SOURCE, user_reply
 from userfold.api.wire import Handler, Reply, Request, Service, json_reply
 from userfold.core.commands import AcceptTotp, MarkPassword, UpdateUser, UseBackupCode
 from userfold.core.errors import SecondFactorNotSet, SecondFactorWrong, UserNotFound
@@ -61,9 +61,7 @@ def marking(*, compromised: bool) -> Handler:
             compromised=compromised,
             sign_out=wire.flag(body, "revoke_all_sessions") is True,
         )
-        applied = await service.run(request, command)
-        assert applied.user is not None
-        return json_reply(200, wire.user(applied.user, service.public_url))
+        return await user_reply(service, request, await service.run(request, command))
 
     return handler
 
