@@ -153,7 +153,7 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: Effectiv
 def removal(project_id: str, user: User, records: Records) -> Writes:
     """The writes that remove everything of a user but its own record."""
     freed = [identifier_key(project_id, name) for name in names_of(user)]
-    beside = [Key(kind, project_id, user.id) for kind in ("secrets", "mirror")]
+    beside = [Key(kind, project_id, user.id) for kind in ("secrets", "presence", "mirror")]
     kept = read_all(records, [*beside, *freed])
     return {
         Key("changes", project_id, user.id): None,

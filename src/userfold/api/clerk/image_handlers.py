@@ -32,7 +32,7 @@ async def set_image(service: Service, request: Request) -> Reply:
             if_match=if_match,
         )
 
-    return user_reply(service, await service.set_image(request, user.id, content, make))
+    return await user_reply(service, request, await service.set_image(request, user.id, content, make))
 
 
 async def remove_image(service: Service, request: Request) -> Reply:
@@ -41,7 +41,7 @@ async def remove_image(service: Service, request: Request) -> Reply:
     if_match = wire.condition(request, body)
     wire.refuse_unknown(body)
     command = command_of(request, RemoveImage, user_id=request.params["id"], if_match=if_match)
-    return user_reply(service, await service.run(request, command))
+    return await user_reply(service, request, await service.run(request, command))
 
 
 def _file(request: Request) -> bytes:
