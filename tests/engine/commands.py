@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from userfold.core.applied import Applied
 from userfold.core.claims import names_of
 from userfold.core.commands import (
+    AcceptTotp,
     AddAddress,
     AssignSegment,
     Command,
@@ -25,15 +26,22 @@ from userfold.core.commands import (
     DeleteAttribute,
     DeleteSegment,
     DeleteUser,
+    EarlierAnswer,
     Edit,
     Edits,
     ImportUser,
     LeaveDeletedSegment,
+    MarkPassword,
+    MirrorDeletion,
+    MirrorUser,
+    NoteActivity,
     Once,
     Operate,
     RecordEvent,
     RemoveAddress,
     RemoveImage,
+    RenewTotpSecret,
+    Resendable,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -45,6 +53,7 @@ from userfold.core.commands import (
     UpdateSegment,
     UpdateUser,
     UpsertUser,
+    UseBackupCode,
     UserLine,
 )
 from userfold.core.image_names import image_name
@@ -56,6 +65,7 @@ from userfold.core.records import (
     Change,
     Image,
     Operation,
+    Presence,
     Project,
     Secrets,
     Segment,
@@ -208,7 +218,11 @@ LINES = [
     _line("e1", first_change=30, external_id="e1"),
 ]
 LINES += [
-    msgspec.structs.replace(LINES[2], secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", version=5))
+    msgspec.structs.replace(
+        _line("u1", first_change=10, usercom_id=7, enabled=True, totp_enabled=True),
+        secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", totp_step=2, version=5),
+        presence=Presence(id="u1", last_active_at=1_700_000_000_000, page_views=2),
+    )
 ]
 
 new_ids = st.sampled_from([None, None, None, "u1", "u2", "e1"])
@@ -232,11 +246,22 @@ of_segment = {"author": st.just(BACKEND), "segment_id": segment_ids}
 attribute_names = st.sampled_from(["n", "c/d"])
 attribute_ids = st.sampled_from(["#0", "#0", "#1"])
 
+# What is encrypted is a text like any other to the rules.
+of_user = {"user_id": user_ids}
+secrets = st.sampled_from(["t", "u"])
+totp_secrets = st.sampled_from([msgspec.UNSET, msgspec.UNSET, None, "t", "u"])
+CODES = ["$2b$04$" + letter * 53 for letter in "ab"]
+backup_codes = st.sampled_from([msgspec.UNSET, msgspec.UNSET, (), (CODES[0],), tuple(CODES)])
+
 # Two pictures, of a time that a deletion may be before or after. The user's id is put into their names.
 IMAGES = [
     Image(name="", content_type="image/png", size=70, sha256=digest, width=4, height=2, created_at=at)
     for digest, at in (("aa", 0), ("bb", 1 << 50))
 ]
+
+_ARRIVED = EarlierAnswer(at=0, was_lost=False)
+_RESENDABLES = [Resendable(id_, earlier, resends=False) for id_ in "ab" for earlier in (None, _ARRIVED)]
+resendables = st.sampled_from([None, None, *_RESENDABLES])
 
 commands: st.SearchStrategy[Command] = weighted(
     (
@@ -266,7 +291,10 @@ commands: st.SearchStrategy[Command] = weighted(
             edits=edits_of(documents),
             user_id=new_ids,
             password_digest=digests,
+            totp_secret=totp_secrets,
+            backup_code_digests=backup_codes,
             replace=st.sampled_from([False, False, True]),
+            resendable=resendables,
         ),
     ),
     (
@@ -278,6 +306,8 @@ commands: st.SearchStrategy[Command] = weighted(
             user_id=user_ids,
             if_match=versions,
             password_digest=digests,
+            totp_secret=totp_secrets,
+            backup_code_digests=backup_codes,
         ),
     ),
     (3, of_project(ImportUser, author=st.just(BACKEND), line=st.sampled_from(LINES), replace=st.booleans())),
@@ -294,14 +324,41 @@ commands: st.SearchStrategy[Command] = weighted(
     ),
     (2, of_project(SetImage, author=authors, user_id=user_ids, image=st.sampled_from(IMAGES), if_match=versions)),
     (1, of_project(RemoveImage, author=authors, user_id=user_ids, if_match=versions)),
+    (1, of_project(MarkPassword, author=authors, **of_user, compromised=st.booleans(), sign_out=st.booleans())),
+    (2, of_project(AcceptTotp, author=st.just(BACKEND), **of_user, secret=secrets, step=st.integers(1, 3))),
+    (2, of_project(UseBackupCode, author=st.just(BACKEND), **of_user, digest=st.sampled_from(CODES))),
+    (1, of_project(RenewTotpSecret, author=st.just(BACKEND), **of_user, stored=secrets, renewed=secrets)),
     (2, of_project(DeleteUser, author=authors, user_id=user_ids, if_match=versions)),
+    (
+        3,
+        of_project(
+            MirrorUser,
+            author=st.just(BACKEND),
+            user_id=user_ids,
+            edits=edits_of(documents),
+            changed_at=st.integers(1, 3),
+            told_at=st.integers(1, 2),
+            password_digest=digests,
+        ),
+    ),
+    (1, of_project(MirrorDeletion, author=st.just(BACKEND), user_id=user_ids)),
     (1, of_project(StartSession, author=authors)),
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
     (3, of_project(UpdateUser, author=authors, edits=operated, user_id=user_ids, if_match=versions)),
     (2, of_project(UpdateUser, author=authors, edits=addressed, user_id=user_ids, if_match=versions)),
-    (4, of_project(SignInUser, **signed_in, user_id=user_ids, lifetime_ms=lifetimes)),
+    (
+        4,
+        of_project(
+            SignInUser,
+            **signed_in,
+            user_id=user_ids,
+            lifetime_ms=lifetimes,
+            ip_address=st.sampled_from([None, "::1", "::2"]),
+        ),
+    ),
     (3, of_project(RevokeSignIn, author=st.just(BACKEND), session_id=sign_in_ids)),
     (1, of_project(RevokeSignIns, author=st.just(BACKEND), user_id=user_ids)),
+    (2, of_project(NoteActivity, author=st.just(BACKEND), user_id=user_ids)),
     (
         1,
         of_project(
@@ -345,7 +402,7 @@ class Made:
 
     def note(self, command: Command, applied: Applied) -> None:
         """What a command came to."""
-        if isinstance(command, DeleteUser):
+        if isinstance(command, DeleteUser | MirrorDeletion):
             self.deleted = command.user_id
             self.users = [user_id for user_id in self.users if user_id != command.user_id]
         elif applied.created and applied.user is not None and applied.user.id not in self.users:

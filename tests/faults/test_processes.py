@@ -238,8 +238,10 @@ def restarted(number: signal.Signals) -> Trouble:
 
     @contextlib.asynccontextmanager
     async def trouble(world: World, servers: list[Server], own: postgres.Process) -> AsyncIterator[None]:
+        over = asyncio.Event()
+
         async def restart() -> None:
-            while True:
+            while not over.is_set():
                 await asyncio.sleep(2)
                 await asyncio.to_thread(own.end, number)
                 await asyncio.sleep(1)
@@ -247,10 +249,8 @@ def restarted(number: signal.Signals) -> Trouble:
 
         restarting = asyncio.create_task(restart())
         yield
-        restarting.cancel()
-        await asyncio.gather(restarting, return_exceptions=True)
-        while own.process is None or own.process.poll() is not None:  # it was cut off between its two halves
-            await asyncio.to_thread(own.begin)
+        over.set()
+        await restarting
 
     return trouble
 

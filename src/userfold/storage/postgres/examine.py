@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from userfold.storage.port import Finding
 from userfold.storage.postgres.connections import Connection
-from userfold.storage.postgres.migrate import HAS_TRIGRAMS, schema_of
+from userfold.storage.postgres.migrate import HAS_TEXT_INDEX, MAKE_TEXT_INDEX, MAKE_TRIGRAMS, schema_of
 
 # Settings without which an answered update may be lost, and the values that are good.
 SAFE = {"fsync": ("on",), "full_page_writes": ("on",)}
@@ -18,11 +18,11 @@ async def examine(connection: Connection, *, full: bool) -> list[Finding]:
         if value not in good:
             says = f"{name} is {value}: when the power fails, the whole database may be lost"
             findings.append(Finding(about=name, state="failed", says=says, advice=f"set {name} = {good[0]}"))
-    if await connection.fetchval(HAS_TRIGRAMS):
+    if await connection.fetchval(HAS_TEXT_INDEX):
         findings.append(Finding(about="search", state="ok", says="any part of a name is found by an index"))
     else:
-        advice = "CREATE EXTENSION pg_trgm, then `userfold migrate`"
-        says = "there is no extension pg_trgm: a search by a part of a name looks at every user"
+        advice = f"as a superuser: {MAKE_TRIGRAMS}; {MAKE_TEXT_INDEX}"
+        says = "there is no index of parts: a search by a part of a name looks at every user"
         findings.append(Finding(about="search", state="warning", says=says, advice=advice))
     return findings
 

@@ -24,7 +24,7 @@ MAKE_VERSION_ROW = f"INSERT INTO {VERSION_TABLE} (one, version) VALUES (true, 0)
 SELECT_VERSION = f"SELECT version FROM {VERSION_TABLE}"  # noqa: S608
 SET_VERSION = f"UPDATE {VERSION_TABLE} SET version = $1"  # noqa: S608
 # An index of trigrams makes a search by any part quick. Without the extension it is slow, and finds the same.
-HAS_TRIGRAMS = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm')"
+HAS_TEXT_INDEX = "SELECT to_regclass('user_index_by_text') IS NOT NULL"
 MAKE_TRIGRAMS = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
 MAKE_TEXT_INDEX = "CREATE INDEX IF NOT EXISTS user_index_by_text ON user_index USING gin (text gin_trgm_ops)"
 

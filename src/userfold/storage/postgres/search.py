@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from userfold.core.queries import TERM_KINDS, TEXT_LENGTH_MIN, Part, UserQuery, wanted
+from userfold.core.queries import PRESENCE_TIMES, TERM_KINDS, TEXT_LENGTH_MIN, Part, UserQuery, time_limits, wanted
 from userfold.storage.postgres.reading import is_text
 
 FEW = 1_000  # users who are looked up one by one, and sorted
 
-# What a query reads, and the condition that it is about one project.
-FROM = "user_index AS listed JOIN users ON users.project_id = listed.project_id AND users.id = listed.id"
+# By which table an order goes, and the rows of a user in the others.
+_TABLE_OF: dict[str, str] = {"updated_at": "users", **dict.fromkeys(PRESENCE_TIMES, "times")}
+_JOIN_USERS = " JOIN users ON users.project_id = listed.project_id AND users.id = listed.id"
+_JOIN_TIMES = " JOIN user_times AS times ON times.project_id = listed.project_id AND times.id = listed.id"
 
 
 class _Values:
@@ -36,15 +38,16 @@ async def documents(connection: Any, query: UserQuery) -> Sequence[str]:
     few = await _few(connection, query)
     if few is not None:
         conditions.append(f"listed.id = ANY({values.mark(few)}::text[])")
-    column = "users.updated_at" if query.order == "updated_at" else f"listed.{query.order}"
     # The columns of the index that has this order, so that following it is one walk.
-    place = f"{column}, {'users.id' if query.order == 'updated_at' else 'listed.id'}"
+    table = _TABLE_OF.get(query.order, "listed")
+    place = f"{table}.{query.order}, {table}.id"
     way = "DESC" if query.descending else "ASC"
     if query.after is not None:
         first = ", ".join(values.mark(value) for value in query.after)
         conditions.append(f"({place}) {'<' if query.descending else '>'} ({first})")
     rows = await connection.fetch(
-        f"SELECT users.document FROM {FROM} WHERE {' AND '.join(conditions)}"  # noqa: S608
+        f"SELECT users.document FROM user_index AS listed{_JOIN_USERS}{_joined_times(query)}"  # noqa: S608
+        f" WHERE {' AND '.join(conditions)}"
         f" ORDER BY {place.replace(',', f' {way},')} {way}"
         f" LIMIT {values.mark(query.limit)} OFFSET {values.mark(query.offset)}",
         *values.all,
@@ -59,7 +62,7 @@ async def count(connection: Any, query: UserQuery) -> int:
     few = await _few(connection, query)
     if few is not None:
         conditions.append(f"listed.id = ANY({values.mark(few)}::text[])")
-    sql = f"SELECT count(*) FROM user_index AS listed WHERE {' AND '.join(conditions)}"  # noqa: S608
+    sql = f"SELECT count(*) FROM user_index AS listed{_joined_times(query)} WHERE {' AND '.join(conditions)}"  # noqa: S608
     counted: int = await connection.fetchval(sql, *values.all)
     return counted
 
@@ -79,7 +82,15 @@ def _lookups(query: UserQuery) -> list[tuple[_Values, str]]:
     found = [_having(query, group) for group in groups]
     if query.text is not None:
         found.append(_containing(query, query.text, TERM_KINDS))
-    return found + [_containing(query, part.text, _with_folded(part.kinds)) for part in query.parts]
+    found += [_containing(query, part.text, _with_folded(part.kinds)) for part in query.parts]
+    return found + [_within(query, *limits) for limits in time_limits(query) if limits[0] != query.order]
+
+
+def _within(query: UserQuery, time: str, after: int | None, before: int | None) -> tuple[_Values, str]:
+    values = _Values(query.project_id)
+    limits = [f"{time} {s} {values.mark(at)}" for s, at in ((">", after), ("<", before)) if at is not None]
+    table = "user_times" if time in PRESENCE_TIMES else "user_index"
+    return values, f"SELECT id FROM {table} WHERE project_id = $1 AND {' AND '.join(limits)}"  # noqa: S608
 
 
 def _having(query: UserQuery, any_terms: tuple[str, ...]) -> tuple[_Values, str]:
@@ -112,11 +123,16 @@ def _conditions(query: UserQuery, values: _Values) -> list[str]:
     if query.text is not None:
         conditions.append(_text_condition(query.text, values))
     conditions += [_part_condition(part, values) for part in query.parts]
-    if query.created_after is not None:
-        conditions.append(f"listed.created_at > {values.mark(query.created_after)}")
-    if query.created_before is not None:
-        conditions.append(f"listed.created_at < {values.mark(query.created_before)}")
+    for time, after, before in time_limits(query):
+        column = f"{_TABLE_OF.get(time, 'listed')}.{time}"
+        limits = ((">", after), ("<", before))
+        conditions += [f"{column} {sign} {values.mark(limit)}" for sign, limit in limits if limit is not None]
     return conditions
+
+
+def _joined_times(query: UserQuery) -> str:
+    asked = {query.order, *(time for time, _, _ in time_limits(query))}
+    return _JOIN_TIMES if asked & {*PRESENCE_TIMES} else ""
 
 
 def _text_condition(asked: str, values: _Values) -> str:

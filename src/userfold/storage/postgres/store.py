@@ -83,7 +83,7 @@ class PostgresStore:
         await self._gatherer.close()
         if self._readers is not None:
             await self._readers.close()
-        if self._writer is not None:
+        if self._writer is not None and not self._writer.is_closed():
             try:
                 if self._wrote:
                     await self._writer.execute(tables.FORGET_WRITER, self._id, _now_ms() - WRITERS_KEPT_MS)

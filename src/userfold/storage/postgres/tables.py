@@ -85,6 +85,8 @@ TABLES: dict[str, Table] = {
     "session": _child_table("sessions", "session"),
     "event": _child_table("events", "event"),
     "secrets": _document_table("secrets", "secrets"),
+    "presence": _document_table("presences", "presence"),
+    "mirror": _document_table("mirrors", "mirror"),
     "tombstone": _document_table("tombstones", "tombstone"),
     "erasure": _document_table("erasures", "erasure"),
     "project": _document_table("projects", "project"),
@@ -120,6 +122,16 @@ FROM unnest(
 ) AS new (id, created_at, email, phone, username, first_name, last_name, text, terms)
 """
 DELETE_INDEX = "DELETE FROM user_index WHERE project_id = $1 AND id = ANY($2::text[])"
+INSERT_TIMES = """
+INSERT INTO user_times (project_id, id, last_active_at, last_sign_in_at) SELECT $1::text, id, 0, 0
+FROM unnest($2::text[]) AS new (id)
+"""
+UPDATE_TIMES = """
+UPDATE user_times AS old SET last_active_at = new.last_active_at, last_sign_in_at = new.last_sign_in_at
+FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS new (id, last_active_at, last_sign_in_at)
+WHERE old.project_id = $1 AND old.id = new.id
+"""
+DELETE_TIMES = "DELETE FROM user_times WHERE project_id = $1 AND id = ANY($2::text[])"
 INSERT_TERMS = """
 INSERT INTO user_terms (project_id, user_id, term) SELECT $1::text, * FROM unnest($2::text[], $3::text[])
 ON CONFLICT DO NOTHING

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from userfold.core.jsontext import encode
-from userfold.core.queries import names_in_order, same_terms, terms, text
-from userfold.core.records import COLLECTIONS, Change, Key, Record, User
+from userfold.core.queries import names_in_order, same_terms, terms, text, times_in_order
+from userfold.core.records import COLLECTIONS, Change, Key, Presence, Record, User
 from userfold.storage.codec import to_text
 from userfold.storage.port import Conflict, Update, Write, WriteFailed
 from userfold.storage.postgres import tables
@@ -45,10 +45,13 @@ class _Writer:
         for kind, project_id, ids in by_table(key for key in removals if key.kind != "user"):
             sql = tables.DELETE_MEMBERS[kind] if kind in COLLECTIONS else tables.TABLES[kind].delete
             await self._execute(sql, project_id, ids)
+            if kind == "presence":
+                await self._place(project_id, dict.fromkeys(ids, times_in_order(None)))
 
     async def _remove_users(self, project_id: str, gone: Sequence[User]) -> None:
         await self._write_rows(tables.DELETE_USERS, project_id, [(user.id, user.version) for user in gone])
         await self._execute(tables.DELETE_INDEX, project_id, [user.id for user in gone])
+        await self._execute(tables.DELETE_TIMES, project_id, [user.id for user in gone])
         await self._write_terms(tables.DELETE_TERMS, project_id, {user.id: set(terms(user)) for user in gone})
 
     async def update(self, updates: Mapping[Key, Update]) -> None:
@@ -60,6 +63,10 @@ class _Writer:
                 table = tables.TABLES[kind]
                 rows = [(id_, *table.to_row(update.after)) for id_, update in zip(ids, of_kind, strict=True)]
                 await self._write_rows(table.update, project_id, rows)
+            if kind == "presence":
+                moved = [(times_in_order(cast("Presence", u.before)), cast("Presence", u.after)) for u in of_kind]
+                new = {after.id: times_in_order(after) for before, after in moved if before != times_in_order(after)}
+                await self._place(project_id, new)
 
     async def _update_users(self, project_id: str, pairs: Sequence[tuple[User, User]]) -> None:
         rows = [(after.id, after.version, after.updated_at, to_text(after), before.version) for before, after in pairs]
@@ -94,12 +101,23 @@ class _Writer:
                 table = tables.TABLES[kind]
                 rows = [(id_, *table.to_row(record)) for id_, record in zip(ids, of_kind, strict=True)]
                 await self._write_rows(table.insert, project_id, rows)
+            if kind == "presence":
+                await self._place(
+                    project_id,
+                    {id_: times_in_order(cast("Presence", one)) for id_, one in zip(ids, of_kind, strict=True)},
+                )
 
     async def _insert_users(self, project_id: str, users: Sequence[User]) -> None:
         rows = [(user.id, user.version, user.updated_at, to_text(user)) for user in users]
         await self._write_rows(tables.INSERT_USERS, project_id, rows)
+        await self._write_rows(tables.INSERT_TIMES, project_id, [(user.id,) for user in users])
         await self._write_rows(tables.INSERT_INDEX, project_id, [_index_row(user) for user in users])
         await self._write_terms(tables.INSERT_TERMS, project_id, {user.id: set(terms(user)) for user in users})
+
+    async def _place(self, project_id: str, times: Mapping[str, tuple[int, int]]) -> None:
+        """Put users where the times of their presence belong."""
+        for part in _parts([(id_, *of_user) for id_, of_user in times.items()]):
+            await self._execute(tables.UPDATE_TIMES, project_id, *_columns(part))
 
     async def _write_terms(self, sql: str, project_id: str, terms_of: Mapping[str, set[str]]) -> None:
         for rows in _parts(sorted((id_, term) for id_, own in terms_of.items() for term in own)):

@@ -31,6 +31,17 @@ CREATE INDEX user_index_by_username ON user_index (project_id, username, id);
 CREATE INDEX user_index_by_first_name ON user_index (project_id, first_name, id);
 CREATE INDEX user_index_by_last_name ON user_index (project_id, last_name, id);
 
+-- The times of a user's presence, 0 where there is none: apart, because they change with every visit.
+CREATE TABLE user_times (
+    project_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    last_active_at bigint NOT NULL,
+    last_sign_in_at bigint NOT NULL,
+    PRIMARY KEY (project_id, id)
+);
+CREATE INDEX user_times_by_last_active_at ON user_times (project_id, last_active_at, id);
+CREATE INDEX user_times_by_last_sign_in_at ON user_times (project_id, last_sign_in_at, id);
+
 -- What users are found by, as `kind|value`: for whole values, and for the beginning of one.
 CREATE TABLE user_terms (
     project_id text COLLATE "C" NOT NULL,
@@ -122,6 +133,20 @@ CREATE TABLE events (
 CREATE INDEX events_of_user ON events (project_id, user_id, id);
 
 CREATE TABLE secrets (
+    project_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    document text NOT NULL,
+    PRIMARY KEY (project_id, id)
+);
+
+CREATE TABLE presences (
+    project_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    document text NOT NULL,
+    PRIMARY KEY (project_id, id)
+);
+
+CREATE TABLE mirrors (
     project_id text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
     document text NOT NULL,
