@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import base64
 import contextlib
 import os
 import shutil
@@ -30,6 +31,7 @@ import pytest
 
 from userfold.storage.postgres.store import PostgresStore
 
+ENCRYPTION_KEY = base64.urlsafe_b64encode(bytes(32)).decode()
 URL_VARIABLE = "USERFOLD_TEST_DATABASE_URL"
 NOBODY = 65534
 START_S_MAX = 60.0
@@ -205,7 +207,7 @@ class Process:
     process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Return when it answers."""
+        """From the thread in which it may live: with this thread it ends."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -215,6 +217,10 @@ class Process:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C is for the tests, which stop it at their end
             )
+
+    def wait(self) -> None:
+        """Return when it answers."""
+        assert self.process is not None
         _wait_until_ready(self.process, self.url.format("postgres"), self.log)
 
     def end(self, number: signal.Signals = signal.SIGQUIT) -> None:
@@ -241,6 +247,7 @@ def start(folder: Path, **options: str) -> Process:
     started = Process([*account, folder / "postgres", "-D", data, *settings], url, home / "log")
     atexit.register(started.end)
     started.begin()
+    started.wait()
     return started
 
 
@@ -274,6 +281,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
         assert process.poll() is None, f"the PostgreSQL server ended:\n{log.read_text()}"
         assert time.monotonic() < deadline, f"the PostgreSQL server does not answer:\n{log.read_text()}"
         time.sleep(0.05)
+
+
+def over(url: str) -> dict[str, str]:
+    """The settings of a process over a database: there is no encryption key in its folder."""
+    return {"USERFOLD_DATABASE_URL": url, "USERFOLD_ENCRYPTION_KEY": ENCRYPTION_KEY}
 
 
 # Databases by the folder that a test keeps its data in.

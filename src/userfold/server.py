@@ -25,10 +25,11 @@ from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_pr
 from userfold.images import images_in
 from userfold.locks import hold_data
 from userfold.settings import PostgresAddress, Settings
-from userfold.storage.port import MaintainedStore
+from userfold.storage.port import MaintainedStore, StoreUnavailable
 from userfold.storage.postgres.store import PostgresStore
 from userfold.storage.sqlite.store import SQLiteStore
 from userfold.sweeps import Sweeper
+from userfold.workers import run_workers
 
 log = logging.getLogger("userfold.server")
 
@@ -43,16 +44,27 @@ class CannotStart(Exception):
     """The server cannot start; the text says why and what to do."""
 
 
-def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `CannotStart`, `InUse`, `CannotLock` or a `StoreError`."""
+def serve(settings: Settings, say: TextIO = sys.stdout, *, workers: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT, in so many processes.
+
+    Raises `CannotStart`, `InUse`, `CannotLock`, `WorkersFailed` or a `StoreError`.
+    """
     _check_webhook_secret(settings)
     _make_folder(settings.data)
-    with (
-        hold_data(settings.data, settings.database_file),
-        _listen(settings.host, settings.port) as listener,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(_serve(settings, listener, say))
+    with hold_data(settings.data, settings.database_file), _listen(settings.host, settings.port) as listener:
+        address = _address_of(listener)
+
+        def work(ready: Callable[[], None]) -> None:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_serve(settings, listener, address, say, ready))
+
+        def ready() -> None:
+            _print(say, f"Userfold is ready at {address}")
+
+        if workers == 1:
+            work(ready)
+        else:
+            run_workers(workers, work, ready)
 
 
 def open_store(settings: Settings) -> MaintainedStore:
@@ -66,6 +78,11 @@ def open_encryption(settings: Settings, *, make: bool) -> Encryption:
     """With the keys that the settings name. `make` a key if there is none. Raises `StoreUnavailable`."""
     if settings.encryption_keys:
         return Encryption(settings.encryption_keys)
+    if settings.database_file is None:
+        raise StoreUnavailable(
+            "over PostgreSQL, USERFOLD_ENCRYPTION_KEY must be set, and the same for every process;"
+            " `userfold encryption new-key` prints one"
+        )
     file = settings.encryption_key_file
     if make and make_key_file(file):
         log.info("a new encryption key was made: %s. Keep a copy of it, apart from the backups", file)
@@ -90,9 +107,14 @@ def own_address(settings: Settings, address: str) -> str:
     return reached
 
 
-async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> None:
+def _address_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _serve(
+    settings: Settings, listener: socket.socket, address: str, say: TextIO, ready: Callable[[], None]
+) -> None:
     store = open_store(settings)
     try:
         app = await build_app(
@@ -115,7 +137,7 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
         service = app.service
         sweeping = asyncio.create_task(Sweeper(service.engine, store, service.directory, service.images).run())
         try:
-            await _Server(app, ready=lambda: _print(say, f"Userfold is ready at {address}")).serve([listener])
+            await _Server(app, ready=ready).serve([listener])
         finally:
             sweeping.cancel()
     finally:

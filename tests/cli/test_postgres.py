@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from tests import postgres
 from tests.cli.inside import Inside
-from tests.server import Server, read_keys, serving, start, userfold, wait_until
+from tests.postgres import ENCRYPTION_KEY, over
+from tests.server import READY, Server, read_keys, serving, start, userfold, wait_until
 
 
 @pytest.fixture
@@ -23,17 +26,20 @@ def url() -> str:
 
 
 def test_a_server_fills_an_empty_database_and_finds_it_again(tmp_path: Path, url: str) -> None:
-    with serving(tmp_path / "data", USERFOLD_DATABASE_URL=url) as server, server.client() as client:
+    with serving(tmp_path / "data", **over(url)) as server, server.client() as client:
         made = client.post("/v1/users", json={"name": "Ada"})
         assert made.status_code == 201
     assert list((tmp_path / "data").glob("*.db*")) == []
-    with serving(tmp_path / "data", "--database-url", url) as server, server.client() as client:
+    with (
+        serving(tmp_path / "data", "--database-url", url, USERFOLD_ENCRYPTION_KEY=ENCRYPTION_KEY) as server,
+        server.client() as client,
+    ):
         assert client.get(f"/v1/users/{made.json()['id']}").json()["name"] == "Ada"
 
 
 def test_servers_that_start_at_once_share_one_project(tmp_path: Path, url: str) -> None:
     def begin(number: int) -> Server:
-        return start(tmp_path / f"data{number}", USERFOLD_DATABASE_URL=url)
+        return start(tmp_path / f"data{number}", **over(url))
 
     with ThreadPoolExecutor(3) as threads:
         servers = list(threads.map(begin, range(3)))
@@ -50,9 +56,9 @@ def test_servers_that_start_at_once_share_one_project(tmp_path: Path, url: str) 
 
 def test_a_key_that_one_process_makes_or_revokes_another_hears_of(tmp_path: Path, url: str) -> None:
     with contextlib.ExitStack() as opened:
-        one = opened.enter_context(serving(tmp_path / "one", USERFOLD_DATABASE_URL=url))
+        one = opened.enter_context(serving(tmp_path / "one", **over(url)))
         key = read_keys(tmp_path / "one")["USERFOLD_SECRET_KEY"]
-        other = opened.enter_context(serving(tmp_path / "other", USERFOLD_DATABASE_URL=url))
+        other = opened.enter_context(serving(tmp_path / "other", **over(url)))
         with one.client(key) as mine:
             made = mine.post("/v1/project/keys", json={"kind": "secret", "name": "second"}).json()
             with other.client(made["token"]) as new:
@@ -75,7 +81,7 @@ def test_the_commands_work_on_the_database_that_the_url_names(
     (tmp_path / "users.ndjson").write_text(
         '{"user": {"id": "u1", "name": "Ada", "email_addresses": [{"email_address": "ada@x.org"}]}}\n'
     )
-    assert inside.run("import", str(tmp_path / "users.ndjson"), *at).status == 0
+    assert inside.run("import", str(tmp_path / "users.ndjson"), *at, **over(url)).status == 0
     assert "Ada" in inside.ok("users", "list", *at).out
     exported = inside.run("export", str(tmp_path / "out.ndjson"), *at)
     assert exported.status == 0
@@ -84,6 +90,51 @@ def test_the_commands_work_on_the_database_that_the_url_names(
     findings = {finding["about"]: finding["state"] for finding in inside.run("doctor", "--json", *at).json()}
     assert findings["store"] == "ok"
     assert "lock" not in findings
+
+
+def test_a_server_without_an_encryption_key_that_all_share_does_not_start(tmp_path: Path, url: str) -> None:
+    done = userfold("serve", "--data", tmp_path / "data", "--port", "0", USERFOLD_DATABASE_URL=url)
+    assert done.returncode == 1
+    assert "USERFOLD_ENCRYPTION_KEY must be set" in done.stderr
+
+
+def workers_of(server: Server) -> list[int]:
+    """The process ids of a server's workers."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    return [int(id_) for id_ in children.split()]
+
+
+def test_workers_serve_one_port_and_one_that_dies_is_replaced(tmp_path: Path, url: str) -> None:
+    with serving(tmp_path / "data", "--workers", "3", **over(url)) as server:
+        assert server.output.count(READY) == 1
+        assert server.output.count("The first project was made") == 1
+        first = workers_of(server)
+        assert len(first) == 3
+        answered = 0
+        with server.client() as client:
+            made = client.post("/v1/users", json={"name": "Ada"}).json()
+            os.kill(first[0], signal.SIGKILL)
+            wait_until(lambda: len(workers_of(server)) == 3 and workers_of(server) != first, "another takes its place")
+        for _ in range(30):
+            with server.client() as client:
+                answered += client.get(f"/v1/users/{made['id']}").status_code == 200
+        assert answered == 30
+        processes = workers_of(server)
+    assert [id_ for id_ in processes if Path(f"/proc/{id_}").exists()] == []
+
+
+def test_workers_do_not_outlive_whoever_started_them(tmp_path: Path, url: str) -> None:
+    with serving(tmp_path / "data", "--workers", "2", **over(url)) as server:
+        processes = workers_of(server)
+        server.kill()
+        wait_until(lambda: not any(Path(f"/proc/{id_}").exists() for id_ in processes), "they end too")
+
+
+def test_workers_that_cannot_start_end_the_command(tmp_path: Path, url: str) -> None:
+    done = userfold("serve", "--data", tmp_path / "data", "--port", "0", "--workers", "2", USERFOLD_DATABASE_URL=url)
+    assert done.returncode == 1
+    assert "USERFOLD_ENCRYPTION_KEY must be set" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("userfold: ")
 
 
 def test_several_processes_of_sqlite_are_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import uvloop
 
 from tests import postgres
 from tests.engine.model import check_identifiers, check_user
+from tests.postgres import over
 from tests.server import Connection, Gone, Server, connected, start
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, Identifier, Key, User
@@ -184,7 +185,7 @@ def processes(folder: Path, url: str) -> Iterator[list[Server]]:
     """Four servers over one database."""
 
     def begin(number: int) -> Server:
-        return start(folder / f"data{number}", USERFOLD_DATABASE_URL=url, USERFOLD_SECRET_KEY=KEY)
+        return start(folder / f"data{number}", USERFOLD_SECRET_KEY=KEY, **over(url))
 
     with ThreadPoolExecutor(PROCESSES) as threads:
         servers = list(threads.map(begin, range(PROCESSES)))
@@ -245,7 +246,8 @@ def restarted(number: signal.Signals) -> Trouble:
                 await asyncio.sleep(2)
                 await asyncio.to_thread(own.end, number)
                 await asyncio.sleep(1)
-                await asyncio.to_thread(own.begin)
+                own.begin()
+                await asyncio.to_thread(own.wait)
 
         restarting = asyncio.create_task(restart())
         yield

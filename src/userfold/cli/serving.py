@@ -15,6 +15,7 @@ from userfold.server import CannotStart
 from userfold.server import serve as serve_forever
 from userfold.settings import DEFAULT_HOST, DEFAULT_PORT
 from userfold.storage.port import StoreError
+from userfold.workers import WorkersFailed
 
 
 def serve(
@@ -22,7 +23,9 @@ def serve(
     database_url: DatabaseOption = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = DEFAULT_HOST,
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
-    workers: Annotated[int, typer.Option(help="Processes; SQLite has one writer, so 1.", min=1)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Processes at this port; with SQLite 1, because it has one writer.", min=1)
+    ] = 1,
     access_log: Annotated[
         bool, typer.Option("--access-log", help="Log a line for every request. [USERFOLD_ACCESS_LOG]")
     ] = False,
@@ -36,12 +39,12 @@ def serve(
               3 another server has the data.
     """
     settings = read_settings_or_fail(data=data, database_url=database_url, host=host, port=port, access_log=access_log)
-    if workers > 1:
+    if workers > 1 and settings.database_file is not None:
         fail("SQLite has one writing process, so --workers must be 1", EXIT_USAGE)
     set_up_logging(settings.log_format)
     try:
-        serve_forever(settings)
+        serve_forever(settings, workers=workers)
     except InUse as error:
         fail(str(error), EXIT_LOCKED)
-    except (CannotStart, CannotLock, StoreError) as error:
+    except (CannotStart, CannotLock, WorkersFailed, StoreError) as error:
         fail(str(error), EXIT_FAILED)
