@@ -73,7 +73,7 @@ class Server:
             return name
         if not self._template:
             self._template = self.new_name()
-            self.create(self._template)
+            self._create_in_english(self._template)
             run(lambda: self._fill(self._template))
         name = self.new_name()
         self.create(name, self._template)
@@ -91,6 +91,14 @@ class Server:
     def create(self, name: str, template: str = "template1") -> None:
         """Make a database."""
         self.execute("postgres", f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+    def _create_in_english(self, name: str) -> None:
+        """Make a database that would sort and compare otherwise than we do, if the server can."""
+        locale = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C'"
+        try:
+            self.execute("postgres", f'CREATE DATABASE "{name}" {locale}')
+        except asyncpg.PostgresError:  # one that was built without ICU
+            self.create(name)
 
     def drop(self, name: str) -> None:
         """Remove a database, whoever uses it."""

@@ -628,6 +628,7 @@ def test_of_many_who_ask_at_once_one_has_it(store: PostgresStore, url: str, runn
 STATES: list[tuple[str, type[Exception]]] = [
     ("40001", Conflict),
     ("40P01", Conflict),
+    ("23505", Conflict),
     ("55P03", Crowded),
     ("53100", StoreFull),
     ("57014", StoreUnavailable),
@@ -732,6 +733,29 @@ def test_a_database_without_the_extension_is_used_all_the_same(
 
 
 # Reads that are done together.
+
+
+class Asked:
+    """A connection that finds nothing, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    async def fetch(self, sql: str, *values: object) -> list[Any]:
+        self.statements.append(sql)
+        return []
+
+
+def test_a_user_is_read_after_what_belongs_to_it(
+    store: PostgresStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds the user as it was before then knows that the rest is of the same moment."""
+    asked = Asked()
+    monkeypatch.setattr(store, "_with_reader", lambda work: work(asked))
+    kinds = ("sign_ins", "user", "changes", "secrets", "identifier")
+    runner.run(store.get([Key(kind, PROJECT, "u1") for kind in kinds]))
+    assert len(asked.statements) == len(kinds)
+    assert asked.statements[-1] == tables.SELECT_USERS
 
 
 def test_what_one_turn_of_the_loop_asks_for_is_read_together(runner: asyncio.Runner) -> None:

@@ -35,6 +35,7 @@ _LOST = ("08", "57P", "25P03", "25006", "53300")
 _KINDS: dict[str, type[StoreError]] = {
     "40001": Conflict,
     "40P01": Conflict,
+    "23505": Conflict,
     "53100": StoreFull,
     "21": WriteFailed,
     "22": WriteFailed,
