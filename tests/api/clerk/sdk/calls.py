@@ -1,8 +1,8 @@
 """Calls of Clerk's own SDKs, as data: a function, its arguments, and what must come of it.
 
-Both SDKs are called in the same way, `sdk.call("users.get", {"user_id": …})`, and a call comes to a value of the SDK's own
-(`Is` says of which class, and what of it matters) or to `Refused`. In arguments and outcomes `{user}` stands for the id
-of a user who is there; `People` says who else is.
+Both SDKs are called in the same way, `sdk.call("users.get", {"user_id": …})`. What comes of a call is a value of the
+SDK's own (`Is` says of which class, and what of it matters), or `Refused`. In arguments and outcomes `{user}` stands
+for the id of a user who is there; `People` says who else is.
 """
 
 from __future__ import annotations
