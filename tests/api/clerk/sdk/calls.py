@@ -324,6 +324,35 @@ def javascript_environment() -> dict[str, str]:
     return {name: value for name, value in environment().items() if not name.startswith("CLERK_")}
 
 
+def start_javascript(script: str, *arguments: str) -> subprocess.Popen[str]:
+    """A script that has been started."""
+    return subprocess.Popen(
+        javascript(script, *arguments),
+        env=javascript_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def output(process: subprocess.Popen[str]) -> Any:
+    """The JSON that a script prints; it fails if one of the script's assertions does."""
+    try:
+        printed, errors = process.communicate(timeout=BOUND_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    assert process.returncode == 0, printed + errors
+    return json.loads(printed)
+
+
+def run_javascript(script: str, *arguments: str) -> Any:
+    """The JSON that a script prints."""
+    return output(start_javascript(script, *arguments))
+
+
 def _missing() -> str | None:
     if shutil.which("node") is None:
         return "there is no Node.js"
