@@ -280,7 +280,7 @@ def signs_out(body: dict[str, Any]) -> bool:
 
 def password_to_verify(request: Request) -> str:
     """The password that `POST /users/{id}/verify_password` asks about."""
-    body = request.json_object()
+    body = body_or_nothing(request)
     refuse_unknown(body, "password")
     given = body.get("password")
     if not isinstance(given, str):
@@ -289,7 +289,7 @@ def password_to_verify(request: Request) -> str:
 
 
 def body_or_nothing(request: Request) -> dict[str, Any]:
-    """The parameters of a route that may be called without any: then JavaScript's SDK sends no body."""
+    """The parameters of a route. JavaScript's SDK sends no body if it is given none."""
     return request.json_object() if request.body else {}
 
 
@@ -301,10 +301,8 @@ def refuse_unknown(body: dict[str, Any], *known: str) -> None:
 
 
 def metadata(request: Request) -> dict[str, Any]:
-    """The body of a metadata route: any of the three kinds. No body means none of them (JavaScript sends it so)."""
-    if not request.body:
-        return {}
-    body = request.json_object()
+    """The body of a metadata route: any of the three kinds, or none of them."""
+    body = body_or_nothing(request)
     refuse_unknown(body, *METADATA)
     return body
 
