@@ -2,10 +2,10 @@
 
 `sdk/record.py` records them. A capture is `{"title", "headers", "exchanges"}`; `headers` are those of all its requests.
 In each exchange the request is sent as it stands, with `{user_1}` in its path and body, and `<secret key>` in its
-headers, filled in. The answer is compared exactly, after ids, request ids and times of now were masked: `<user_1>` is the
-first user's id wherever it occurs, `<now>` a time during the replay, `<in 7 days>` one 7 days later. An answer that is a
-user says under `user` how it differs from `shapes/empty_user.json`, a list of users under `users`; any other is under
-`body`.
+headers, filled in. The answer is compared exactly, after ids, request ids and times of now were masked: `<user_1>` is
+the first user's id wherever it occurs, `<now>` a time during the replay, `<in 7 days>` one 7 days later. An answer that
+is a user says under `user` how it differs from `shapes/empty_user.json`, a list of users under `users`; any other is
+under `body`.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def deleted(kind: str, id_: str) -> dict[str, Any]:
 
 def user_ids(request: Request) -> list[str]:
     """The users whom a bulk route is about, each once."""
-    body = request.json_object()
+    body = body_or_nothing(request)
     refuse_unknown(body, "user_ids")
     given = body.get("user_ids")
     if not isinstance(given, list) or not given or not all(isinstance(user_id, str) for user_id in given):

@@ -118,6 +118,7 @@ FILTERS: list[tuple[Parameters, str]] = [
     ({"query": "4420794"}, "0"),
     ({"email_address_query": "NOTES"}, "0"),
     ({"phone_number_query": "6007"}, "2"),
+    ({"phone_number_query": "+48600"}, "2"),
     ({"username_query": "unt"}, "0"),
     ({"name_query": "ala"}, "2"),
     ({"name_query": "bletchley"}, ""),
