@@ -382,7 +382,8 @@ def _answer(body: Any) -> dict[str, Any]:
 
 def _difference(user: dict[str, Any]) -> dict[str, Any]:
     empty = shape("empty_user")
-    return {name: value for name, value in user.items() if name not in empty or value != empty[name]}
+    assert user.keys() == empty.keys()
+    return {name: value for name, value in user.items() if value != empty[name]}
 
 
 def _common_headers(exchanges: list[dict[str, Any]]) -> dict[str, str]:
