@@ -332,7 +332,7 @@ def start_javascript(script: str, *arguments: str) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 
@@ -373,7 +373,7 @@ def javascript_sdk(url: str, secret_key: str, folder: Path) -> Iterator[JavaScri
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
+            encoding="utf-8",
         ) as process,
     ):
         yield JavaScriptSdk(process, error_log)
