@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, AttributeType, Change, Image, Key, Project, Secrets, User
+from userfold.core.records import ApiKey, AttributeType, Change, Image, Key, Presence, Project, Secrets, User
 from userfold.core.trust import Author
 
 
@@ -108,6 +108,7 @@ class UserLine(msgspec.Struct, frozen=True, kw_only=True):
     set_by: dict[str, str]  # {identifier: trust level of who claimed it}
     segments: dict[str, str] = {}  # {id: name}, of those that the user is in: made where they are missing
     changes: tuple[Change, ...]  # the whole history
+    presence: Presence | None = None
     secrets: Secrets | None = None
 
 
@@ -188,6 +189,12 @@ class RevokeSignIn(Command, frozen=True, kw_only=True):
 
 class RevokeSignIns(Command, frozen=True, kw_only=True):
     """End all sign-ins of a user."""
+
+    user_id: str
+
+
+class NoteActivity(Command, frozen=True, kw_only=True):
+    """Note that a user is active. That of one who was so a moment ago changes nothing."""
 
     user_id: str
 

@@ -234,6 +234,26 @@ class SignIn(Record, frozen=True, kw_only=True):
         return self.status == "active" and now < self.expires_at
 
 
+class Context(Record, frozen=True, kw_only=True):
+    """Where somebody was active, as far as it was told. Texts are as long as `presence.context` leaves them."""
+
+    ip_address: str | None = None
+    user_agent: str | None = None
+    browser_language: str | None = None
+    timezone: str | None = None
+    entry_url: str | None = None
+
+
+class Presence(Record, frozen=True, kw_only=True):
+    """When and where the user `id` was last active. No part of the user: it has no version, history or ETag."""
+
+    id: str
+    last_active_at: int | None = None  # to the minute
+    last_sign_in_at: int | None = None
+    page_views: int = 0
+    context: Context = Context()  # of the last activity that told of one
+
+
 class Event(Record, frozen=True, kw_only=True):
     """Something that a user did. No part of the user: it has no version, and the history does not tell of it."""
 
@@ -355,6 +375,7 @@ KINDS: dict[str, type[Record]] = {
     "erasure": Erasure,
     "session": Session,
     "sign_in": SignIn,
+    "presence": Presence,
     "project": Project,
     "api_key": ApiKey,
     "segment": Segment,

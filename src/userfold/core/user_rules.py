@@ -55,6 +55,7 @@ from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
 from userfold.core.operations import operate
 from userfold.core.passwords import NOTHING, Joined, join_password
+from userfold.core.presence import presence_key
 from userfold.core.reading import Records, Writes, existing_user, match_version, read, read_all
 from userfold.core.records import (
     FIELDS,
@@ -140,14 +141,14 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: Effectiv
 def removal(project_id: str, user: User, records: Records) -> Writes:
     """The writes that remove everything of a user but its own record."""
     freed = [identifier_key(project_id, name) for name in names_of(user)]
-    secrets = Key("secrets", project_id, user.id)
-    kept = read_all(records, [secrets, *freed])[0]
+    beside = [Key("secrets", project_id, user.id), presence_key(project_id, user.id)]
+    kept = read_all(records, [*beside, *freed])
     return {
         Key("changes", project_id, user.id): None,
         Key("answers", project_id, user.id): None,
         Key("sign_ins", project_id, user.id): None,
         **dict.fromkeys(freed),
-        **({} if kept is None else {secrets: None}),
+        **{key: None for key, record in zip(beside, kept, strict=False) if record is not None},
     }
 
 

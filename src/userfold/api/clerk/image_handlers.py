@@ -22,14 +22,14 @@ async def set_image(service: Service, request: Request) -> Reply:
     def make(image: Image) -> SetImage:
         return SetImage(project_id=request.project_id, author=request.author(SOURCE), user_id=user.id, image=image)
 
-    return user_reply(service, await service.set_image(request, user.id, content, make))
+    return await user_reply(service, request, await service.set_image(request, user.id, content, make))
 
 
 async def remove_image(service: Service, request: Request) -> Reply:
     """`deleteUserProfileImage`. Removing it again changes nothing."""
     wire.refuse_unknown(wire.body_or_nothing(request))
     command = RemoveImage(project_id=request.project_id, author=request.author(SOURCE), user_id=request.params["id"])
-    return user_reply(service, await service.run(request, command))
+    return await user_reply(service, request, await service.run(request, command))
 
 
 def _file(request: Request) -> bytes:

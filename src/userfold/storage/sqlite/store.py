@@ -22,7 +22,7 @@ from typing import Any, cast
 import apsw
 
 from userfold.core.queries import UserQuery, names_in_order, same_terms
-from userfold.core.records import COLLECTIONS, Change, Key, Record, User
+from userfold.core.records import COLLECTIONS, Change, Key, Presence, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
     Conflict,
@@ -352,6 +352,8 @@ class SQLiteStore:
             self._expect_one_row(key)
         elif key.kind != "user":
             db.execute(tables.TABLES[key.kind].delete, at)
+            if isinstance(removed, Presence):
+                search.place(db, at, removed, None)
 
     def _append_change(self, key: Key, change: Change) -> None:
         at = (key.project_id, change.user_id)
@@ -377,6 +379,8 @@ class SQLiteStore:
             table = tables.TABLES[key.kind]
             self._writer.execute(table.update, (*at, *table.to_row(after)))
             self._expect_one_row(key)
+            if isinstance(after, Presence) and isinstance(before, Presence):
+                search.place(self._writer, at, before, after)
 
     def _insert(self, key: Key, record: Record) -> None:
         at = (key.project_id, key.id)
@@ -387,6 +391,8 @@ class SQLiteStore:
         else:
             table = tables.TABLES[key.kind]
             self._writer.execute(table.insert, (*at, *table.to_row(record)))
+            if isinstance(record, Presence):
+                search.place(self._writer, at, None, record)
 
     def _expect_one_row(self, key: Key) -> None:
         if self._writer.changes() != 1:
