@@ -20,6 +20,7 @@ from tests.api.clerk.sdk.calls import (
 )
 from tests.api.pictures import picture
 from tests.server import Server
+from userfold.core.claims import DAY_MS
 
 HUNDRED_AND_ONE = [f"user_{number}" for number in range(101)]
 PNG = {"$png": base64.b64encode(picture("PNG")).decode()}
@@ -408,3 +409,12 @@ def test_what_one_call_says_the_next_ones_say_too(sdk: JavaScriptSdk, people: Pe
     banned = sdk.call("users.banUser", [made["id"]])
     assert banned["updatedAt"] >= made["updatedAt"]
     assert sdk.call("users.unbanUser", [made["id"]]) | {"updatedAt": made["updatedAt"]} == made
+
+
+def test_a_user_shows_the_session_that_it_began(sdk: JavaScriptSdk, people: People) -> None:
+    before = sdk.call("users.getUser", [people["user"]])
+    assert (before["lastSignInAt"], before["lastActiveAt"]) == (None, None)
+    session = sdk.call("sessions.createSession", [{"userId": people["user"]}])
+    after = sdk.call("users.getUser", [people["user"]])
+    began = session["createdAt"]
+    assert (after["lastSignInAt"], after["lastActiveAt"]) == (began, began // DAY_MS * DAY_MS)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httpx
 import pytest
+from clerk_backend_api.models import GetUserListRequest, GetUsersCountRequest
 
 from tests.api.clerk.sdk.calls import JavaScriptSdk, PythonSdk, Refused, javascript_sdk, python_sdk
 from tests.api.clerk.test_lists import PEOPLE, SECOND
@@ -85,16 +87,42 @@ def ids(client: httpx.Client) -> list[str]:
         before = client.get(f"/clerk/v1/users/{id_}").json()["updated_at"]
         while client.patch(f"/clerk/v1/users/{id_}", json={"locale": "en"}).json()["updated_at"] == before:
             client.patch(f"/clerk/v1/users/{id_}", json={"locale": "de"})
+    # The first one signs in, and then the third.
+    first = sign_in(client, made[0])
+    while sign_in(client, made[2]) == first:
+        pass
     return made
 
 
-def named(value: Any, ids: list[str]) -> Any:
-    """`value` with `{0}`, `{1}` and `{2}` replaced by the ids of the users."""
+def sign_in(client: httpx.Client, user_id: str) -> int:
+    """When it was."""
+    session = client.post("/clerk/v1/sessions", json={"user_id": user_id}).json()
+    return int(session["created_at"])
+
+
+@pytest.fixture(scope="module")
+def signed_in(client: httpx.Client, ids: list[str]) -> list[int]:
+    """When the users of `PEOPLE` signed in last; those who never did, at the beginning of time."""
+    return [client.get(f"/clerk/v1/users/{id_}").json()["last_sign_in_at"] or 0 for id_ in ids]
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """The time of a user's last sign-in, with so many milliseconds more."""
+
+    place: int
+    plus_ms: int = 0
+
+
+def named(value: Any, ids: list[str], signed_in: list[int]) -> Any:
+    """`value` with `{0}`, `{1}` and `{2}` replaced by the ids of the users, and times by what they are."""
+    if isinstance(value, SignedIn):
+        return signed_in[value.place] + value.plus_ms
     if isinstance(value, str):
         return re.sub(r"\{(\d)\}", lambda at: ids[int(at[1])], value)
     if isinstance(value, list):
-        return [named(item, ids) for item in value]
-    return {name: named(item, ids) for name, item in value.items()} if isinstance(value, dict) else value
+        return [named(item, ids, signed_in) for item in value]
+    return {name: named(item, ids, signed_in) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 # Filters → who is found, as digits: `02` are the first and the third. The newest comes first.
@@ -129,6 +157,12 @@ FILTERS: list[tuple[Parameters, str]] = [
     ({"created_at_after": SECOND}, "2"),
     ({"created_at_before": SECOND}, "0"),
     ({"created_at_after": SECOND - 1, "created_at_before": SECOND + 1}, "1"),
+    ({"last_sign_in_at_after": SignedIn(0)}, "2"),
+    ({"last_sign_in_at_before": SignedIn(2)}, "0"),
+    ({"last_sign_in_at_after": SignedIn(0, -1), "last_sign_in_at_before": SignedIn(2, 1)}, "20"),
+    ({"last_active_at_after": SignedIn(0)}, "2"),
+    ({"last_active_at_before": SignedIn(2)}, "0"),
+    ({"last_active_at_since": SignedIn(0)}, "2"),
     ({"provider": "oauth_google", "provider_user_id": ["1"]}, ""),
     ({"query": "a", "user_id": ["-{2}"], "banned": True}, ""),
     ({"email_address_query": "example", "user_id": ["-{2}"]}, "0"),
@@ -137,9 +171,9 @@ FILTERS: list[tuple[Parameters, str]] = [
 
 @pytest.mark.parametrize(("parameters", "who"), FILTERS, ids=lambda value: str(value)[:60])
 def test_a_filter_finds_exactly_those_whom_it_is_about_and_they_are_counted(
-    asked: Asked, ids: list[str], parameters: Parameters, who: str
+    asked: Asked, ids: list[str], signed_in: list[int], parameters: Parameters, who: str
 ) -> None:
-    parameters = named(parameters, ids)
+    parameters = named(parameters, ids, signed_in)
     assert asked.users(parameters) == [ids[int(place)] for place in who]
     assert asked.count(parameters) == len(who)
 
@@ -154,6 +188,8 @@ ORDERS = {
     "first_name": "021",
     "last_name": "102",
     "web3wallet": "012",
+    "last_active_at": "102",
+    "last_sign_in_at": "102",
 }
 
 
@@ -224,15 +260,6 @@ def test_javascript_passes_a_cursor_on_and_its_count_is_of_all(
 
 
 def test_every_filter_of_the_python_sdk_is_asked_for() -> None:
-    from clerk_backend_api.models import GetUserListRequest, GetUsersCountRequest
-
-    to_come = {
-        "last_active_at_after",
-        "last_active_at_before",
-        "last_active_at_since",
-        "last_sign_in_at_after",
-        "last_sign_in_at_before",
-    }
     filters = {name for parameters, _ in FILTERS for name in parameters}
-    assert filters | to_come == set(GetUsersCountRequest.model_fields)
-    assert filters | to_come | {"limit", "offset", "order_by"} == set(GetUserListRequest.model_fields)
+    assert filters == set(GetUsersCountRequest.model_fields)
+    assert filters | {"limit", "offset", "order_by"} == set(GetUserListRequest.model_fields)

@@ -10,6 +10,7 @@ import pytest
 from tests.api.clerk.sdk.calls import Call, Is, People, PythonSdk, Refused, came_and_wanted, python_sdk
 from tests.api.pictures import picture
 from tests.server import Server
+from userfold.core.claims import DAY_MS
 
 NOBODY = {"user_id": "user_nobody"}
 HUNDRED_AND_ONE = [f"user_{number}" for number in range(101)]
@@ -445,3 +446,11 @@ def test_what_one_call_says_the_next_ones_say_too(sdk: PythonSdk, people: People
     banned = sdk.call("users.ban", {"user_id": made.id})
     assert banned.updated_at >= made.updated_at
     assert sdk.call("users.unban", {"user_id": made.id}).model_copy(update={"updated_at": made.updated_at}) == made
+
+
+def test_a_user_shows_the_session_that_it_began(sdk: PythonSdk, people: People) -> None:
+    before = sdk.call("users.get", {"user_id": people["user"]})
+    assert (before.last_sign_in_at, before.last_active_at) == (None, None)
+    session = sdk.call("sessions.create", {"request": {"user_id": people["user"]}})
+    after = sdk.call("users.get", {"user_id": people["user"]})
+    assert (after.last_sign_in_at, after.last_active_at) == (session.created_at, session.created_at // DAY_MS * DAY_MS)
