@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import msgspec
 
+from userfold.core.applied import Applied
 from userfold.core.claims import identifier_key, names_of
-from userfold.core.commands import Command, CreateUser, Edit, ImportUser
+from userfold.core.commands import Command, CreateUser, Edit, ImportUser, MirrorUser
 from userfold.core.errors import DomainError, IdentifierTaken, InputError
 from userfold.core.export_line import NewUser, read_line, write_head, write_tail
 from userfold.core.jsontext import decode, encode
@@ -35,6 +37,9 @@ IMPORT = Author(source="import", actor="operator", trust="backend")
 
 # What to do with a user whose id is there already.
 OnTaken = Literal["refuse", "skip", "replace"]
+
+# What a line asks for. Raises a `DomainError`.
+ToCommand = Callable[[bytes], Command]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,22 +161,26 @@ async def import_lines(
     lines: Iterable[bytes],
     *,
     on_taken: OnTaken = "refuse",
+    to_command: ToCommand | None = None,
     noted: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Take over the users of an export, or make new ones. `noted` is told now and then how far it got.
 
+    `to_command`: what lines ask for that are not Userfold's own.
+
     Raises `ImportStopped` at the first line that cannot be taken.
     """
     report = Report()
+    to_command = to_command or partial(_command, project_id, on_taken)
     for window in _windows(lines):
-        report = await _import_window(engine, project_id, settings, window, on_taken, report)
+        report = await _import_window(engine, to_command, settings, window, on_taken, report)
         noted(report)
     return report
 
 
 async def _import_window(
     engine: Engine,
-    project_id: str,
+    to_command: ToCommand,
     settings: EffectiveSettings,
     window: list[tuple[int, bytes]],
     on_taken: OnTaken,
@@ -181,7 +190,7 @@ async def _import_window(
     stopped: tuple[int, DomainError | StoreError | Busy] | None = None
     for number, text in window:
         try:
-            commands.append((number, _command(project_id, text, on_taken)))
+            commands.append((number, _checked(to_command, text)))
         except DomainError as refusal:
             stopped = number, refusal
             break
@@ -189,7 +198,9 @@ async def _import_window(
     outcomes = await asyncio.gather(*runs, return_exceptions=True)
     created = replaced = skipped = 0
     for (number, command), outcome in zip(commands, outcomes, strict=True):
-        if not isinstance(outcome, BaseException):
+        if isinstance(command, MirrorUser) and isinstance(outcome, Applied) and outcome.change is None:
+            skipped += 1  # it is here as it is there, or was deleted, or is newer here
+        elif not isinstance(outcome, BaseException):
             created, replaced = created + outcome.created, replaced + (not outcome.created)
         elif on_taken == "skip" and _is_there_already(command, outcome):
             skipped += 1
@@ -226,9 +237,13 @@ def _windows(lines: Iterable[bytes]) -> Iterator[list[tuple[int, bytes]]]:
         yield window
 
 
-def _command(project_id: str, text: bytes, on_taken: OnTaken) -> Command:
+def _checked(to_command: ToCommand, text: bytes) -> Command:
     if len(text) > LINE_BYTES_MAX:
         raise LineTooLong(size_max=LINE_BYTES_MAX)
+    return to_command(text)
+
+
+def _command(project_id: str, on_taken: OnTaken, text: bytes) -> Command:
     line, replace = read_line(decode(text)), on_taken == "replace"
     if not isinstance(line, NewUser):
         return ImportUser(project_id=project_id, author=IMPORT, line=line, replace=replace)

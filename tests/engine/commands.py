@@ -25,16 +25,20 @@ from userfold.core.commands import (
     DeleteAttribute,
     DeleteSegment,
     DeleteUser,
+    EarlierAnswer,
     Edit,
     Edits,
     ImportUser,
     LeaveDeletedSegment,
+    MirrorDeletion,
+    MirrorUser,
     NoteActivity,
     Once,
     Operate,
     RecordEvent,
     RemoveAddress,
     RemoveImage,
+    Resendable,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -244,6 +248,10 @@ IMAGES = [
     for digest, at in (("aa", 0), ("bb", 1 << 50))
 ]
 
+_ARRIVED = EarlierAnswer(at=0, was_lost=False)
+_RESENDABLES = [Resendable(id_, earlier, resends=False) for id_ in "ab" for earlier in (None, _ARRIVED)]
+resendables = st.sampled_from([None, None, *_RESENDABLES])
+
 commands: st.SearchStrategy[Command] = weighted(
     (
         3,
@@ -273,6 +281,7 @@ commands: st.SearchStrategy[Command] = weighted(
             user_id=new_ids,
             password_digest=digests,
             replace=st.sampled_from([False, False, True]),
+            resendable=resendables,
         ),
     ),
     (
@@ -301,6 +310,19 @@ commands: st.SearchStrategy[Command] = weighted(
     (2, of_project(SetImage, author=authors, user_id=user_ids, image=st.sampled_from(IMAGES), if_match=versions)),
     (1, of_project(RemoveImage, author=authors, user_id=user_ids, if_match=versions)),
     (2, of_project(DeleteUser, author=authors, user_id=user_ids, if_match=versions)),
+    (
+        3,
+        of_project(
+            MirrorUser,
+            author=st.just(BACKEND),
+            user_id=user_ids,
+            edits=edits_of(documents),
+            changed_at=st.integers(1, 3),
+            told_at=st.integers(1, 2),
+            password_digest=digests,
+        ),
+    ),
+    (1, of_project(MirrorDeletion, author=st.just(BACKEND), user_id=user_ids)),
     (1, of_project(StartSession, author=authors)),
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
     (3, of_project(UpdateUser, author=authors, edits=operated, user_id=user_ids, if_match=versions)),
@@ -361,7 +383,7 @@ class Made:
 
     def note(self, command: Command, applied: Applied) -> None:
         """What a command came to."""
-        if isinstance(command, DeleteUser):
+        if isinstance(command, DeleteUser | MirrorDeletion):
             self.deleted = command.user_id
             self.users = [user_id for user_id in self.users if user_id != command.user_id]
         elif applied.created and applied.user is not None and applied.user.id not in self.users:

@@ -65,6 +65,15 @@ Edits = tuple[Edit | Operate | AddressEdit, ...]
 IfMatch = tuple[int, ...] | Literal["*"] | None
 
 
+class Unchanged(msgspec.Struct, frozen=True):
+    """A condition for those who know no versions: the user was last changed at this time (ms)."""
+
+    updated_at: int
+
+
+IfUserMatch = IfMatch | Unchanged
+
+
 # The digest of a password, made before the command because that takes long. None: remove it; unset: leave it alone.
 PasswordDigest = str | None | msgspec.UnsetType
 
@@ -87,6 +96,21 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     once: Once | None = None
 
 
+class EarlierAnswer(msgspec.Struct, frozen=True):
+    """What is known of the answer to an earlier request. After a restart, and in another process, nothing is."""
+
+    at: int  # when it was given (ms); while it is still to come, when it was asked for
+    was_lost: bool  # whoever asked had gone before it was given
+
+
+class Resendable(msgspec.Struct, frozen=True):
+    """Lets a creation whose answer was lost be known again when it is sent again."""
+
+    id: str  # stands for who asks and for all that was sent
+    earlier: EarlierAnswer | None  # to the same request; None if nothing is known
+    resends: bool  # whoever asks is known to send again what it got no answer to
+
+
 class CreateUser(Command, frozen=True, kw_only=True):
     """Make a user. An external_id that only a browser has claimed so far is adopted with all that it holds.
 
@@ -98,6 +122,7 @@ class CreateUser(Command, frozen=True, kw_only=True):
     created_at: int | None = None
     password_digest: PasswordDigest = msgspec.UNSET
     replace: bool = False
+    resendable: Resendable | None = None
 
 
 class UserLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +149,7 @@ class UpdateUser(Command, frozen=True, kw_only=True):
 
     user_id: str
     edits: Edits
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
     password_digest: PasswordDigest = msgspec.UNSET
 
 
@@ -145,7 +170,27 @@ class DeleteUser(Command, frozen=True, kw_only=True):
     """Erase a user and its history, free its identifiers, leave a tombstone."""
 
     user_id: str
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
+
+
+class MirrorUser(Command, frozen=True, kw_only=True):
+    """Take over what another system says of its user, who is made here, with its id, if it is not known yet.
+
+    What is older than what was taken over before changes nothing, and a user who was deleted stays deleted.
+    """
+
+    user_id: str
+    edits: Edits
+    changed_at: int  # when the user was changed there (ms)
+    told_at: int  # when that was said (ms): the order of two changes of one millisecond
+    created_at: int | None = None
+    password_digest: PasswordDigest = msgspec.UNSET  # for a user who has none here
+
+
+class MirrorDeletion(Command, frozen=True, kw_only=True):
+    """The other system has deleted its user: erase it here, and take over nothing more that is said of it."""
+
+    user_id: str
 
 
 class SetImage(Command, frozen=True, kw_only=True):
@@ -153,14 +198,14 @@ class SetImage(Command, frozen=True, kw_only=True):
 
     user_id: str
     image: Image
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
 
 
 class RemoveImage(Command, frozen=True, kw_only=True):
     """Take a user's picture away. If there is none, nothing changes."""
 
     user_id: str
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
 
 
 class StartSession(Command, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from userfold.core.commands import (
     DeleteUser,
     Edit,
     Edits,
+    MirrorUser,
     Operate,
     UpdateUser,
     UpsertUser,
@@ -55,8 +56,7 @@ from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
 from userfold.core.operations import operate
 from userfold.core.passwords import NOTHING, Joined, join_password
-from userfold.core.presence import presence_key
-from userfold.core.reading import Records, Writes, existing_user, match_version, read, read_all
+from userfold.core.reading import Records, Writes, existing_user, match_user, match_version, read, read_all
 from userfold.core.records import (
     FIELDS,
     TOLD_BY_CHANGE,
@@ -71,6 +71,7 @@ from userfold.core.records import (
     Tombstone,
     User,
 )
+from userfold.core.resending import key_of_creation, note_of_creation, user_made_before
 from userfold.core.sign_ins import revoke_all
 from userfold.core.trust import Author, Ignored, judge, owned_after
 
@@ -78,6 +79,17 @@ _OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "sys
 
 
 def create(command: CreateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
+    if command.resendable is None:
+        return _create(command, records, mint, settings)
+    made_before = user_made_before(command, command.resendable, records, mint.now)
+    if made_before is not None:
+        return Applied(writes={}, user=made_before)
+    applied = _create(command, records, mint, settings)
+    note = note_of_creation(command, command.resendable, applied, mint.now)
+    return msgspec.structs.replace(applied, writes=applied.writes | note)
+
+
+def _create(command: CreateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = _given_external_id(command.edits)
     if command.user_id is not None:
         normal(identifiers.external_id, command.user_id, "/id")
@@ -94,8 +106,8 @@ def create(command: CreateUser, records: Records, mint: Mint, settings: Effectiv
 
 def update(command: UpdateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     before = existing_user(records, command.project_id, command.user_id)
-    match_version(before.version, command.if_match)
-    return _change(command, before, command.edits, records, mint, settings)
+    match_user(before, command.if_match)
+    return change(command, before, command.edits, records, mint, settings)
 
 
 def upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -117,13 +129,13 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effectiv
     fields = attribute(session, user.id).fields
     if claim is not None and may_adopt(claim, user, command.author):
         return _adopt(command, user, external_id, edits, records, mint, settings)
-    return _link(command, session, _change(command, user, edits, records, mint, settings, fields, named=external_id))
+    return _link(command, session, change(command, user, edits, records, mint, settings, fields, named=external_id))
 
 
 def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     project_id, author = command.project_id, command.author
     user = existing_user(records, project_id, command.user_id)
-    match_version(user.version, command.if_match)
+    match_user(user, command.if_match)
     # A browser names users by external_id, or by the id itself: both must be known again as deleted.
     external = [tombstone_id(project_id, name) for name in names_of(user) if name.startswith("external_id|")]
     closed = [Key("tombstone", project_id, id_) for id_ in (user.id, *external)]
@@ -141,7 +153,7 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: Effectiv
 def removal(project_id: str, user: User, records: Records) -> Writes:
     """The writes that remove everything of a user but its own record."""
     freed = [identifier_key(project_id, name) for name in names_of(user)]
-    beside = [Key("secrets", project_id, user.id), presence_key(project_id, user.id)]
+    beside = [Key(kind, project_id, user.id) for kind in ("secrets", "presence", "mirror")]
     kept = read_all(records, [*beside, *freed])
     return {
         Key("changes", project_id, user.id): None,
@@ -204,7 +216,7 @@ def make(
     return changed_user(command, user, writes, operations, mint, created=True, ignored=(*ignored, *not_permitted))
 
 
-def _change(
+def change(
     command: Command,
     before: User,
     edits: Edits,
@@ -216,6 +228,7 @@ def _change(
     named: str | None = None,
     adopted: bool = False,
 ) -> Applied:
+    """The next version of a user, if it comes out different."""
     if before.disabled and command.author.trust != "backend":
         raise UserDisabled
     changed, operations, ignored = _edited(before, edits, command.author, mint, settings, fields, named)
@@ -248,7 +261,7 @@ def _adopt(
 ) -> Applied:
     """A backend takes over a record that a browser began: to the backend it is a creation."""
     edits = (Edit("replace", {"external_id": external_id}), *edits)
-    applied = _change(command, user, edits, records, mint, settings, named=external_id, adopted=True)
+    applied = change(command, user, edits, records, mint, settings, named=external_id, adopted=True)
     name = f"external_id|{external_id}"
     claimed = Identifier(identifier=name, user_id=user.id, set_by=command.author.trust)
     writes = {**applied.writes, identifier_key(command.project_id, name): claimed}
@@ -257,7 +270,7 @@ def _adopt(
 
 def _password(command: Command, user: User, records: Records) -> tuple[Joined, tuple[Ignored, ...]]:
     """What the password that comes with a command comes to, and that it is left alone where only a backend may."""
-    digest = command.password_digest if isinstance(command, CreateUser | UpdateUser) else msgspec.UNSET
+    digest = command.password_digest if isinstance(command, CreateUser | UpdateUser | MirrorUser) else msgspec.UNSET
     if digest is not msgspec.UNSET and command.author.trust != "backend":
         return NOTHING, (Ignored("/password", "not_permitted"),)
     return join_password(command.project_id, user, digest, records), ()
@@ -445,7 +458,7 @@ def _named(project_id: str, external_id: str, records: Records) -> tuple[Identif
 
 
 def reads_deleted(command: DeleteUser) -> tuple[Key, ...]:
-    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "erasure"))
+    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "mirror", "erasure"))
 
 
 def reads_named(command: UpsertUser) -> tuple[Key, ...]:
@@ -462,4 +475,6 @@ def reads_new(command: CreateUser) -> tuple[Key, ...]:
     keys = [key for name in names for key in keys_of_external_id(command.project_id, name)]
     if command.author.trust != "backend":
         keys += [key for name in names for key in keys_of_tombstones(command.project_id, name)]
+    if command.resendable is not None:
+        keys.append(key_of_creation(command.project_id, command.resendable))
     return tuple(keys)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from userfold.api import conditions
 from userfold.api.wire import HeaderInvalid, Request
 from userfold.core.claims import DAY_MS
-from userfold.core.commands import ChoosePrimary
+from userfold.core.commands import ChoosePrimary, IfUserMatch, Unchanged
 from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
 from userfold.core.passwords import check_length
@@ -41,6 +42,10 @@ _NO_EFFECT = frozenset(
         "bypass_client_trust",
     }
 )
+
+
+class VersionInvalid(HeaderInvalid):
+    """The header {name} is not valid: {reason}."""
 
 
 class FieldMissing(FieldInvalid):
@@ -289,6 +294,27 @@ def password_to_verify(request: Request) -> str:
     return given
 
 
+def condition(request: Request, body: dict[str, Any]) -> IfUserMatch:
+    """On what a write depends: `If-Match`, or `expected_updated_at`, which it takes out of `body`.
+
+    JavaScript's SDK has no headers for a call, but sends every parameter that it is given.
+    """
+    if_match = conditions.if_match(request)
+    expected = body.pop("expected_updated_at", None)
+    if expected is None:
+        return if_match
+    if if_match is not None:
+        raise FieldInvalid(path="/expected_updated_at", reason="it cannot be combined with If-Match")
+    if type(expected) is not int:
+        raise FieldInvalid(path="/expected_updated_at", reason="the updated_at of the user is needed, in milliseconds")
+    return Unchanged(expected)
+
+
+def resends(request: Request) -> bool:
+    """Whether the caller sends again by itself what it gets no answer to, as Clerk's SDK for Python does."""
+    return (request.header(b"x-clerk-sdk") or "").startswith("python/")
+
+
 def body_or_nothing(request: Request) -> dict[str, Any]:
     """The parameters of a route. JavaScript's SDK sends no body if it is given none."""
     return request.json_object() if request.body else {}
@@ -301,9 +327,8 @@ def refuse_unknown(body: dict[str, Any], *known: str) -> None:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
 
 
-def metadata(request: Request) -> dict[str, Any]:
-    """The body of a metadata route: any of the three kinds, or none of them."""
-    body = body_or_nothing(request)
+def metadata(body: dict[str, Any]) -> dict[str, Any]:
+    """The body of a metadata route: any of the three kinds."""
     refuse_unknown(body, *METADATA)
     return body
 
@@ -312,9 +337,9 @@ def check_version(request: Request) -> None:
     """Clerk refuses a version that it does not know, and one that is given twice."""
     given = _versions(request)
     if len(given) > 1:
-        raise HeaderInvalid(name="Clerk-API-Version", reason="the version is given twice")
+        raise VersionInvalid(name="Clerk-API-Version", reason="the version is given twice")
     if given and given[0] not in API_VERSIONS:
-        raise HeaderInvalid(name="Clerk-API-Version", reason="there is no such version")
+        raise VersionInvalid(name="Clerk-API-Version", reason="there is no such version")
 
 
 def needed_text(body: dict[str, Any], name: str) -> str:

@@ -311,12 +311,17 @@ class JavaScriptSdk:
 
 def javascript(script: str, *arguments: str) -> list[str]:
     """The command that runs a script of `tests/node`. Skips the test where it cannot run."""
+    need_javascript()
+    return ["node", str(NODE_FOLDER / script), *arguments]
+
+
+def need_javascript() -> None:
+    """Skip the test where the SDK cannot run."""
     reason = _missing()
     if reason is not None:
         # Under CI a test that cannot run is a failure, not a skip.
         assert os.environ.get("CI") != "true", reason
         pytest.skip(reason)
-    return ["node", str(NODE_FOLDER / script), *arguments]
 
 
 def javascript_environment() -> dict[str, str]:
