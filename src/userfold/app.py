@@ -18,6 +18,7 @@ from userfold.api.native import pages as native_pages
 from userfold.api.native import routes as native
 from userfold.core.image_names import content_type_of_image, is_image_name
 from userfold.directory import Directory
+from userfold.encryption import Encryption
 from userfold.engine import Engine, Stopping
 from userfold.forwarded import Network, is_local
 from userfold.images import Images
@@ -106,6 +107,7 @@ async def build_app(
     store: Store,
     *,
     images: Images,
+    encryption: Encryption,
     public_url: str,
     trusted_proxies: tuple[Network, ...] = (),
     access_log: bool = False,
@@ -117,6 +119,7 @@ async def build_app(
         engine=Engine(store, clock_ms=clock_ms),
         store=store,
         images=images,
+        encryption=encryption,
         directory=Directory(store, webhook_secret=clerk_webhook_secret),
         public_url=public_url,
         trusted_proxies=trusted_proxies,

@@ -15,7 +15,7 @@ import msgspec
 
 from userfold.core.applied import Applied
 from userfold.core.claims import identifier_key, names_of
-from userfold.core.commands import Command, CreateUser, Edit, ImportUser, MirrorUser
+from userfold.core.commands import Command, CreateUser, Edit, ImportUser, MirrorUser, TotpSecret
 from userfold.core.errors import DomainError, IdentifierTaken, InputError
 from userfold.core.export_line import NewUser, read_line, write_head, write_tail
 from userfold.core.jsontext import decode, encode
@@ -23,6 +23,7 @@ from userfold.core.presence import presence_key
 from userfold.core.queries import UserQuery, position
 from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Presence, Record, Secrets, Segment, User
 from userfold.core.trust import Author
+from userfold.encryption import Encryption
 from userfold.engine import Busy, Engine
 from userfold.storage.port import Store, StoreError, StoreUnavailable
 
@@ -71,8 +72,9 @@ class LineTooLong(InputError):
 # Out.
 
 
-async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> AsyncIterator[bytes]:
+async def export_lines(store: Store, project_id: str, *, secrets_by: Encryption | None) -> AsyncIterator[bytes]:
     """All users of a project, oldest first. Each piece is a whole line, or, of a long history, a part of one.
+    With their secrets, if it is said by what these can be decrypted.
 
     Each line is a user as of one moment; an export while others write is not as of one moment as a whole. Whoever
     is deleted meanwhile may be missing. Raises a `StoreError`.
@@ -86,7 +88,7 @@ async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> 
     while True:
         page = await store.users(UserQuery(project_id=project_id, after=after, limit=PAGE_SIZE))
         for user in page:
-            async for piece in _line(store, project_id, user, segments, with_secrets):
+            async for piece in _line(store, project_id, user, segments, secrets_by):
                 yield piece
         if len(page) < PAGE_SIZE:
             return
@@ -94,16 +96,17 @@ async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> 
 
 
 async def _line(
-    store: Store, project_id: str, listed: User, segments: Mapping[str, str], with_secrets: bool
+    store: Store, project_id: str, listed: User, segments: Mapping[str, str], secrets_by: Encryption | None
 ) -> AsyncIterator[bytes]:
     found = await _as_of_one_moment(store, project_id, listed)
     if found is None:
         return
     user, records = found
     claims = [record for record in records if isinstance(record, Identifier)]
-    secrets = next((record for record in records if isinstance(record, Secrets)), None) if with_secrets else None
+    secrets = next((record for record in records if isinstance(record, Secrets)), None)
     presence = next((record for record in records if isinstance(record, Presence)), None)
-    head, tail = write_head(user, claims, segments, presence), write_tail(secrets)
+    told = None if secrets_by is None else _decrypted(secrets, secrets_by)
+    head, tail = write_head(user, claims, segments, presence), write_tail(told)
     changes = [record for record in records if isinstance(record, Change)]
     if changes:
         yield head + b",".join(map(encode, changes)) + tail
@@ -159,6 +162,7 @@ async def import_lines(
     project_id: str,
     settings: EffectiveSettings,
     lines: Iterable[bytes],
+    encryption: Encryption,
     *,
     on_taken: OnTaken = "refuse",
     to_command: ToCommand | None = None,
@@ -171,7 +175,7 @@ async def import_lines(
     Raises `ImportStopped` at the first line that cannot be taken.
     """
     report = Report()
-    to_command = to_command or partial(_command, project_id, on_taken)
+    to_command = to_command or partial(_command, project_id, encryption, on_taken)
     for window in _windows(lines):
         report = await _import_window(engine, to_command, settings, window, on_taken, report)
         noted(report)
@@ -243,9 +247,12 @@ def _checked(to_command: ToCommand, text: bytes) -> Command:
     return to_command(text)
 
 
-def _command(project_id: str, on_taken: OnTaken, text: bytes) -> Command:
+def _command(project_id: str, encryption: Encryption, on_taken: OnTaken, text: bytes) -> Command:
     line, replace = read_line(decode(text)), on_taken == "replace"
     if not isinstance(line, NewUser):
+        if line.secrets is not None:
+            encrypted = _encrypted(line.secrets.totp_secret, encryption)
+            line = msgspec.structs.replace(line, secrets=msgspec.structs.replace(line.secrets, totp_secret=encrypted))
         return ImportUser(project_id=project_id, author=IMPORT, line=line, replace=replace)
     return CreateUser(
         project_id=project_id,
@@ -254,8 +261,22 @@ def _command(project_id: str, on_taken: OnTaken, text: bytes) -> Command:
         user_id=line.id,
         created_at=line.created_at,
         password_digest=line.password_digest,
+        totp_secret=_encrypted(line.totp_secret, encryption),
+        backup_code_digests=line.backup_code_digests,
         replace=replace,
     )
+
+
+def _encrypted(secret: TotpSecret, encryption: Encryption) -> TotpSecret:
+    """A secret of a line as the store keeps it."""
+    return encryption.encrypt(secret) if isinstance(secret, str) else secret
+
+
+def _decrypted(secrets: Secrets | None, encryption: Encryption) -> Secrets | None:
+    """Secrets as a line has them. Raises `SecretUnreadable`."""
+    if secrets is None or secrets.totp_secret is None:
+        return secrets
+    return msgspec.structs.replace(secrets, totp_secret=encryption.decrypt(secrets.totp_secret))
 
 
 def _is_there_already(command: Command, outcome: BaseException) -> bool:

@@ -18,6 +18,7 @@ from userfold.core import (
     import_rules,
     mirror_rules,
     project_rules,
+    secret_rules,
     segment_rules,
     session_rules,
     upkeep_rules,
@@ -26,6 +27,7 @@ from userfold.core import (
 from userfold.core.applied import Applied
 from userfold.core.claims import DAY_MS
 from userfold.core.commands import (
+    AcceptTotp,
     AssignSegment,
     Command,
     CreateAttribute,
@@ -39,6 +41,7 @@ from userfold.core.commands import (
     Forget,
     ImportUser,
     LeaveDeletedSegment,
+    MarkPassword,
     MirrorDeletion,
     MirrorUser,
     NoteActivity,
@@ -46,6 +49,7 @@ from userfold.core.commands import (
     Once,
     RecordEvent,
     RemoveImage,
+    RenewTotpSecret,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -58,6 +62,7 @@ from userfold.core.commands import (
     UpdateSegment,
     UpdateUser,
     UpsertUser,
+    UseBackupCode,
 )
 from userfold.core.errors import IdempotencyKeyReused
 from userfold.core.ids import Mint
@@ -152,6 +157,10 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     ImportUser: (import_rules.reads_imported, import_rules.import_user),
     SetImage: (image_rules.reads_image, image_rules.set_image),
     RemoveImage: (_reads_user, image_rules.remove_image),
+    MarkPassword: (_reads_user, secret_rules.mark_password),
+    AcceptTotp: (secret_rules.reads_secrets, secret_rules.accept_totp),
+    UseBackupCode: (secret_rules.reads_secrets, secret_rules.use_backup_code),
+    RenewTotpSecret: (secret_rules.reads_secrets, secret_rules.renew_totp_secret),
     StartSession: (_reads_nothing, session_rules.start_session),
     SignInUser: (session_rules.reads_sign_ins_and_presence, session_rules.sign_in),
     RevokeSignIn: (session_rules.reads_sign_in, session_rules.revoke_sign_in),

@@ -19,6 +19,10 @@ WRITES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("POST", "/users/{id}/ban", None),
     ("POST", "/users/{id}/lock", None),
     ("POST", "/users/{id}/remove_password", None),
+    ("POST", "/users/{id}/password/set_compromised", None),
+    ("DELETE", "/users/{id}/totp", None),
+    ("DELETE", "/users/{id}/backup_code", None),
+    ("DELETE", "/users/{id}/mfa", None),
     ("PUT", "/users/{id}/email_address", {"email_address": "new@example.com"}),
     ("PUT", "/users/{id}/phone_number", {"phone_number": "+442079460960"}),
     ("POST", "/email_addresses", {"user_id": "{id}", "email_address": "new@example.com"}),
@@ -41,6 +45,8 @@ class Ada:
             "email_address": ["a@example.com", "b@example.com"],
             "phone_number": ["+442079460958", "+442079460959"],
             "password": "correct horse battery",
+            "totp_secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+            "backup_codes": ["codecode1"],
         }
         self.api = api
         self.user = api.ask("POST", "/clerk/v1/users", document).json()

@@ -45,6 +45,8 @@ NEVER = {
     **dict.fromkeys(
         (
             *("password_too_short", "password_too_long", "password_not_set", "password_wrong"),
+            *("password_compromised", "totp_secret_invalid", "second_factor_not_set", "second_factor_wrong"),
+            *("secret_unreadable", "time_invalid"),
             *("address_not_found", "address_unverified", "identifier_last"),
             *("list_too_long", "bulk_too_large", "field_missing", "form_invalid", "form_part_missing"),
             *("delivery_invalid", "delivery_unsigned"),

@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import msgspec
-
 from userfold.api import conditions
 from userfold.api.clerk import lists, wire
 from userfold.api.wire import Handler, Reply, Request, Service, json_reply
 from userfold.core.applied import Applied
-from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, PasswordDigest, RevokeSignIns, UpdateUser
-from userfold.core.errors import PasswordNotSet, PasswordWrong, UserNotFound
+from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, RevokeSignIns, UpdateUser
+from userfold.core.errors import PasswordCompromised, PasswordNotSet, PasswordWrong, UserNotFound
 from userfold.core.presence import presence_key, presence_of
 from userfold.core.records import Key, Secrets, User
 
@@ -33,7 +31,7 @@ async def create_user(service: Service, request: Request) -> Reply:
         once=conditions.once(request),
         edits=(Edit("replace", fields),),
         created_at=created_at,
-        password_digest=await _digest(service, body),
+        **await _secrets(service, body),
     )
     if command.once is not None:
         return await _run(service, request, command)
@@ -124,8 +122,13 @@ async def update_user(service: Service, request: Request) -> Reply:
     if_match = wire.condition(request, body)
     fields = wire.changed_fields(request, body)
     signs_out = wire.signs_out(body)
-    edits = (Edit("replace", fields), *wire.primaries(body))
-    command = update_of(request, edits=edits, if_match=if_match, password_digest=await _digest(service, body))
+    command = update_of(
+        request,
+        edits=(Edit("replace", fields), *wire.primaries(body)),
+        if_match=if_match,
+        created_at=wire.time_or_none(body, "created_at"),
+        **await _secrets(service, body),
+    )
     reply = await _run(service, request, command)
     if signs_out:
         await _sign_out(service, request)
@@ -143,6 +146,8 @@ async def verify_password(service: Service, request: Request) -> Reply:
         raise PasswordNotSet
     if not await service.passwords.verify_password(given, kept.password_digest):
         raise PasswordWrong(path="/password")
+    if user.password_compromised:
+        raise PasswordCompromised(path="/password")
     return json_reply(200, {"verified": True})
 
 
@@ -191,15 +196,20 @@ async def _edit_metadata(service: Service, request: Request, mode: str) -> Reply
     return await _run(service, request, update_of(request, edits=edits, if_match=if_match))
 
 
-async def _digest(service: Service, body: dict[str, Any]) -> PasswordDigest:
-    """What is kept of the password that a body gives, if any.
+async def _secrets(service: Service, body: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of the secrets that a body gives, if any: fields of a `SetsSecrets`.
 
-    Making it awaits, so updates that bring a password are applied in the order in which their digests are ready.
+    Making digests awaits, so updates that bring secrets are applied in the order in which their digests are ready.
     """
-    plain, digest = wire.password(body)
+    (plain, digest), totp, codes = wire.password(body), wire.totp_secret(body), wire.backup_codes(body)
+    given: dict[str, Any] = {} if digest is None else {"password_digest": digest}
+    if totp is not None:
+        given["totp_secret"] = service.encryption.encrypt(totp)
     if plain is not None:
-        return await service.passwords.hash_password(plain)
-    return msgspec.UNSET if digest is None else digest
+        given["password_digest"] = await service.passwords.hash_password(plain)
+    if codes is not None:
+        given["backup_code_digests"] = await service.passwords.hash_backup_codes(codes)
+    return given
 
 
 async def _sign_out(service: Service, request: Request) -> None:

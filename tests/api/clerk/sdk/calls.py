@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import clerk_backend_api
 import httpx
+import pyotp
 import pytest
 from clerk_backend_api import models
 
@@ -31,6 +32,9 @@ NODE_FOLDER = Path(__file__).parents[3] / "node"
 
 # "correct horse", by bcrypt with the least cost, so that a user with a password is made quickly.
 DIGEST = "$2b$04$JfUj.VHR58ATmZ7lXg7k4.TAAdyoTqVavtGj0bBA1ueCb4tZj1cVS"
+
+TOTP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+BACKUP_CODES = ["first-code", "second-code"]
 
 
 class Is:
@@ -133,6 +137,7 @@ class People:
       password and all kinds of metadata; one may have signed in, with a `session` at `client`
     * `other` has the names `taken_email`, `taken_number` and `taken_username`, which may be written in other ways
     * `only_email` is all by which its owner can be named
+    * `guarded` has a TOTP secret, whose code of now is `totp_code`, and `BACKUP_CODES`
     * `banned` is, and `pictured` has a picture
 
     `n` is a number that belongs to this test alone, and `free_number` the number of a phone that nobody has.
@@ -177,6 +182,9 @@ class People:
                 )
             case "banned":
                 return _id("banned", self._post("users", banned=True))
+            case "guarded" | "totp_code":
+                user = self._post("users", totp_secret=TOTP_SECRET, backup_codes=BACKUP_CODES)
+                return _id("guarded", user) | {"totp_code": pyotp.TOTP(TOTP_SECRET).now()}
             case "pictured":
                 user = self._post("users")
                 path = f"/clerk/v1/users/{user['id']}/profile_image"
