@@ -20,7 +20,7 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     ├── PasswordNotSet, PasswordWrong
     ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
-    ├── UserDisabled, UserLocked, SessionClosed
+    ├── UserDisabled, UserLocked, SessionClosed, SessionNotSampled
     └── CommandBroken         our own bug, answered as one
 """
 
@@ -289,6 +289,12 @@ class SessionClosed(DomainError):
     """The session is unknown, ended or belongs elsewhere."""
 
     code = "session_closed"
+
+
+class SessionNotSampled(DomainError):
+    """The session is not sampled, and what such sessions say is not applied in this project."""
+
+    code = "session_not_sampled"
 
 
 class VersionMismatch(DomainError):
