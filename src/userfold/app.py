@@ -98,6 +98,7 @@ class App:
     async def close(self) -> None:
         """Answer what is waiting, then let go of the store."""
         await self.service.engine.close()
+        self.service.large_bodies.close()
         self.service.passwords.close()
         self.service.images.close()
         await self.service.store.close()

@@ -33,6 +33,7 @@ from userfold.api.bodies import (
     ReadAhead,
     Receive,
 )
+from userfold.api.large_bodies import LargeBodies
 from userfold.core import jsontext
 from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateUser, SetImage, UpdateFromSession, UpsertUser
@@ -276,6 +277,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     directory: Directory
     public_url: str
     images: Images = msgspec.field(default_factory=images_in_memory)
+    large_bodies: LargeBodies = msgspec.field(default_factory=LargeBodies)
     passwords: Passwords = msgspec.field(default_factory=Passwords)
     rate_limits: RateLimits = msgspec.field(default_factory=RateLimits)
     trusted_proxies: tuple[Network, ...] = ()

@@ -44,3 +44,18 @@ def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
         log.info("refused (%s): %s", refusal.code, wire.message_of(refusal), extra=about(request_id))
     body = {"success": False, "shouldRestartSession": restarts, "errorCode": code}
     return wire.json_reply(status, body, *wire.refusal_headers(refusal, status))
+
+
+def batch_error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
+    """200, whatever it is: after 40 s of other answers, the SDK records nothing more until the page is reloaded.
+
+    What it may not send it is told not to send; what met trouble it sends again, and events that it sends twice are
+    kept once; all else would be no better the next time, and is dropped.
+    """
+    status, code, _ = wire.row_of(TABLE, refusal)
+    body: dict[str, object] = {"success": True, "shouldRestartSession": False}
+    if code in ("UNAUTHORIZED", "ORIGIN_NOT_ALLOWED"):
+        body |= {"success": False, "errorCode": "SESSION_NOT_IDENTIFIED"}
+    elif status >= 500:
+        body |= {"success": False, "errorCode": code}
+    return wire.json_reply(200, body)

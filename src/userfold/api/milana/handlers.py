@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from userfold.api.milana import wire
-from userfold.api.wire import Reply, Request, Service
+from userfold.api.milana import recordings, wire
+from userfold.api.wire import RateLimited, Reply, Request, Service, json_reply
 from userfold.core.applied import Applied
-from userfold.core.commands import StartSession, UpdateFromSession
+from userfold.core.commands import RecordFromSession, StartSession, UpdateFromSession
 from userfold.core.identifiers import is_email
 from userfold.core.records import Session
 from userfold.logs import about
@@ -53,6 +53,33 @@ async def update(service: Service, request: Request) -> Reply:
     for ignored in applied.ignored:
         log.info("%s was left as it is: %s", ignored.path, ignored.code, extra=about(request.id))
     return wire.succeeded(_session(applied))
+
+
+async def record(service: Service, request: Request) -> Reply:
+    """A part of a recording, of which little is kept. See `errors.batch_error_reply` for what cannot be taken.
+
+    That a page is closed says little: its last events come afterwards, and the next page goes on with its session.
+    """
+    assert request.caller is not None
+    wait_s = service.draw("writes", request.caller, request.address)
+    if wait_s:
+        raise RateLimited(kind="writes", wait_s=wait_s)
+    gzipped = request.header(b"content-encoding") == "gzip"
+    recording = await service.large_bodies.read(request.incoming, recordings.read, gzipped=gzipped)
+    command = RecordFromSession(
+        project_id=request.project_id,
+        author=wire.author(request),
+        session_id=wire.session_id(request) or "",
+        events=recording.events,
+        ends=recording.ends,
+    )
+    applied = await service.submit(request, command, size=recording.size)
+    return wire.recorded(_session(applied), request)
+
+
+async def discard(service: Service, request: Request) -> Reply:
+    """How the recording of pages performs, which is of no interest where none is kept."""
+    return json_reply(200, {"success": True})
 
 
 def _session(applied: Applied) -> Session:

@@ -124,6 +124,12 @@ def succeeded(session: Session) -> Reply:
     return json_reply(200, {"success": True, "sampled": session.sampled, "sessionId": session.id})
 
 
+def recorded(session: Session, request: Request) -> Reply:
+    """200: a batch was taken."""
+    body = {"success": True, "sessionId": session.id, "messageId": request.id, "shouldRestartSession": False}
+    return json_reply(200, body)
+
+
 def _claimed_token(given: dict[str, Any]) -> Any:
     if given.get(TOKEN_MEMBER) is not None:
         return given[TOKEN_MEMBER]
