@@ -89,13 +89,13 @@ def ended(session: Session, because: Literal["idle", "client_abort"], at: int) -
     return msgspec.structs.replace(session, status="ended", ended_because=because, ended_at=at, expires_at=removed_at)
 
 
-def keep(project_id: str, session: Session, records: Records) -> Writes:
-    """The writes that keep `session` as it is here: none if it is stored so."""
+def keep(project_id: str, session: Session, records: Records) -> tuple[Session, Writes]:
+    """The session as it is here, and the write that keeps it so: none if it is stored so, else its next version."""
     at = Key("session", project_id, session.id)
-    stored = read(records, at, Session)
-    if stored == session:
-        return {}
-    return {at: session if stored is None else msgspec.structs.replace(session, version=stored.version + 1)}
+    if read(records, at, Session) == session:
+        return session, {}
+    after = msgspec.structs.replace(session, version=session.version + 1)
+    return after, {at: after}
 
 
 def _seen(session: Session, now: int) -> Session:

@@ -57,7 +57,7 @@ def start_session(command: StartSession, records: Records, mint: Mint, settings:
         session = _told(session, command.about)
     if not resumed:
         return Applied(writes={Key("session", project_id, session.id): session}, record=session, created=True)
-    writes = keep(project_id, session, records)
+    session, writes = keep(project_id, session, records)
     writes |= note_active(project_id, session, records, now, where=session.context)
     return Applied(writes=writes, record=session)
 
@@ -81,9 +81,8 @@ def update_from_session(
         assert applied.user is not None
         if session.user_id is None:
             session = msgspec.structs.replace(session, user_id=applied.user.id, early_events=())
-    session = _told(session, command.about)
-    writes = applied.writes | keep(project_id, session, records)
-    return msgspec.structs.replace(applied, writes=writes, record=session)
+    session, kept = keep(project_id, _told(session, command.about), records)
+    return msgspec.structs.replace(applied, writes=applied.writes | kept, record=session)
 
 
 def record_from_session(
@@ -100,7 +99,8 @@ def record_from_session(
         writes |= note_active(project_id, session, records, mint.now, events)
     if command.ends:
         session = ended(session, "client_abort", mint.now)
-    return Applied(writes=writes | keep(project_id, session, records), record=session)
+    session, kept = keep(project_id, session, records)
+    return Applied(writes=writes | kept, record=session)
 
 
 def expire_sessions(command: ExpireSessions, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -112,7 +112,7 @@ def expire_sessions(command: ExpireSessions, records: Records, mint: Mint, setti
         if session.status == "ended":
             writes[key] = None
         else:
-            writes |= keep(command.project_id, ended(session, "idle", session.expires_at), records)
+            writes |= keep(command.project_id, ended(session, "idle", session.expires_at), records)[1]
     return Applied(writes=writes)
 
 

@@ -405,8 +405,8 @@ def _link(command: UpsertUser, session: Session | None, applied: Applied, record
         session, noted = link(command.project_id, session, applied.user.id, records, now)
     else:
         noted = note_active(command.project_id, session, records, now)
-    writes = {**applied.writes, **noted, **keep(command.project_id, session, records)}
-    return msgspec.structs.replace(applied, writes=writes)
+    _, kept = keep(command.project_id, session, records)
+    return msgspec.structs.replace(applied, writes={**applied.writes, **noted, **kept})
 
 
 def json_value(user: User, name: str) -> Any:
