@@ -102,7 +102,12 @@ def events_in(records: Database) -> list[Event]:
 
 def test_a_session_is_begun_with_what_is_said_of_it() -> None:
     records: Database = {}
-    about: dict[str, Any] = {"environment": "test", "release": "9", "app_session_id": "app-1", "metadata": {"build": 7, "null": None}}
+    about: dict[str, Any] = {
+        "environment": "test",
+        "release": "9",
+        "app_session_id": "app-1",
+        "metadata": {"build": 7, "null": None},
+    }
     begun = started(start(**about, context=Context(timezone="UTC", entry_url="https://a/?key=S#x")), records)
     assert {name: getattr(begun, name) for name in about} == about
     assert begun.context == Context(timezone="UTC", entry_url="https://a/?key=--redacted--")
