@@ -406,7 +406,8 @@ def test_so_many_events_of_one_batch_are_kept_and_no_more() -> None:
 
 # The browser's clock → when it is said to have occurred, and what the id sorts by.
 CLOCKS: list[tuple[int, int, int]] = [
-    (NOW - 1, NOW - 1, NOW),
+    (NOW - 86_400_000, NOW - 86_400_000, NOW - 86_400_000),
+    (NOW - 86_400_001, NOW - 86_400_001, NOW),
     (NOW + 86_400_000, NOW + 86_400_000, NOW + 86_400_000),
     (NOW + 86_400_001, NOW + 86_400_001, NOW),
     (-5, 0, NOW),
@@ -422,6 +423,15 @@ def test_a_clock_that_is_wrong_breaks_nothing(clock: int, occurred_at: int, sort
     run(record(did(occurred_at=clock)), records)
     (event,) = events_in(records)
     assert (event.occurred_at, time_of(event.id)) == (occurred_at, sorts_by)
+
+
+def test_events_of_a_clock_that_is_wrong_are_in_its_order() -> None:
+    records = after(A)
+    session(records, user_id="user_a")
+    clock = [5, 70_000, 10**12, OCCURRED_AT_MAX]
+    run(record(*(did(occurred_at=at, x=x) for at in clock for x in (1, 2))), records)
+    in_order_of_ids = sorted(events_in(records), key=lambda event: event.id)
+    assert [event.occurred_at for event in in_order_of_ids] == sorted(clock * 2)
 
 
 def test_the_browser_ends_its_session_after_its_last_events() -> None:
