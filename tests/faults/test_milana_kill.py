@@ -1,7 +1,7 @@
 """Pages that say things while their server is killed, and pages that send more than it should hold.
 
-200 sessions send 20 updates each onto 10 users. The server is killed with SIGKILL in the middle of it and started again;
-a session goes on with what was not answered, as an app would that tries again.
+200 sessions send 20 updates each onto 10 users. The server is killed with SIGKILL in the middle of it and started
+again; a session goes on with what was not answered, as an app would that tries again.
 """
 
 from __future__ import annotations
@@ -109,13 +109,13 @@ def told(client: httpx.Client, external_id: str) -> dict[str, list[int]]:
     """{trait: its values in the order of the user's history}"""
     (user,) = client.get("/v1/users", params={"external_id": external_id}).json()["data"]
     values: dict[str, list[int]] = {}
-    cursor: str | None = "0"
-    while cursor is not None:
-        page = client.get(f"/v1/users/{user['id']}/history", params={"limit": "500", "cursor": cursor}).json()
+    asked: dict[str, str] | None = {"limit": "500"}
+    while asked is not None:
+        page = client.get(f"/v1/users/{user['id']}/history", params=asked).json()
         for change in page["data"]:
             for name, value in written(change["operations"]):
                 values.setdefault(name, []).append(value)
-        cursor = page["next_cursor"]
+        asked = None if page["next_cursor"] is None else {"limit": "500", "cursor": page["next_cursor"]}
     assert {name: of_it[-1] for name, of_it in values.items()} == user["traits"]
     return values
 
