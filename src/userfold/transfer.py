@@ -17,8 +17,9 @@ from userfold.core.commands import Command, CreateUser, Edit, ImportUser
 from userfold.core.errors import DomainError, IdentifierTaken, InputError
 from userfold.core.export_line import NewUser, read_line, write_head, write_tail
 from userfold.core.jsontext import decode, encode
+from userfold.core.presence import presence_key
 from userfold.core.queries import UserQuery, position
-from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Record, Secrets, Segment, User
+from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Presence, Record, Secrets, Segment, User
 from userfold.core.trust import Author
 from userfold.engine import Busy, Engine
 from userfold.storage.port import Store, StoreError, StoreUnavailable
@@ -96,7 +97,8 @@ async def _line(
     user, records = found
     claims = [record for record in records if isinstance(record, Identifier)]
     secrets = next((record for record in records if isinstance(record, Secrets)), None) if with_secrets else None
-    head, tail = write_head(user, claims, segments), write_tail(secrets)
+    presence = next((record for record in records if isinstance(record, Presence)), None)
+    head, tail = write_head(user, claims, segments, presence), write_tail(secrets)
     changes = [record for record in records if isinstance(record, Change)]
     if changes:
         yield head + b",".join(map(encode, changes)) + tail
@@ -112,7 +114,7 @@ async def _as_of_one_moment(store: Store, project_id: str, listed: User) -> tupl
     user, at = listed, Key("user", project_id, listed.id)
     for _ in range(READINGS_MAX):
         keys = [identifier_key(project_id, name) for name in names_of(user)]
-        keys.append(Key("secrets", project_id, user.id))
+        keys += [Key("secrets", project_id, user.id), presence_key(project_id, user.id)]
         if user.version <= HISTORY_AT_ONCE_MAX:
             keys.append(Key("changes", project_id, user.id))
         # The user last: if it is still the same, nothing of the others changed while they were read.

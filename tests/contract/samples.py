@@ -22,6 +22,7 @@ from userfold.core.records import (
     Key,
     Operation,
     PhoneNumber,
+    Presence,
     Project,
     ProjectSettings,
     Record,
@@ -136,6 +137,22 @@ PAIRS: dict[str, tuple[Record, Record]] = {
             SIGN_IN, status="revoked", ended_at=2, ip_address="::1", user_agent="Zoë/1 \0", version=2
         ),
     ),
+    "presence": (
+        Presence(id="u1"),
+        Presence(
+            id="u1",
+            last_active_at=1_700_000_000_000,
+            last_sign_in_at=1,
+            page_views=3,
+            context=Context(
+                ip_address="::1",
+                user_agent="Zoë/1 \0",
+                browser_language="pl",
+                timezone="Europe/Warsaw",
+                entry_url="https://x.example/?é",
+            ),
+        ),
+    ),
     "session": (
         Session(id="ses_1", created_at=1),
         Session(
@@ -244,10 +261,20 @@ async def change_user(store: Store, before: User, after: User, project_id: str =
     )
 
 
-async def remove_user(store: Store, gone: User, project_id: str = PROJECT) -> None:
+async def change_presence(store: Store, before: Presence, after: Presence | None, project_id: str = PROJECT) -> None:
+    """Put a presence in the place of another one, or remove it."""
+    key = key_of(before, project_id)
+    removals: dict[Key, Record | None] = {key: before} if after is None else {}
+    updates = [] if after is None else [Update(before, after)]
+    write = writing(updates=updates, removals=removals, project_id=project_id)
+    await store.run(lambda: folding(Read((key,)), write))
+
+
+async def remove_user(store: Store, gone: User, project_id: str = PROJECT, presence: Presence | None = None) -> None:
     """Erase a user and all that belongs to it."""
     removals: dict[Key, Record | None] = {Key(kind, project_id, gone.id): None for kind in COLLECTIONS}
     removals[key_of(gone, project_id)] = gone
+    removals |= {} if presence is None else {key_of(presence, project_id): presence}
     await store.run(lambda: folding(Read((key_of(gone, project_id),)), writing(removals=removals)))
 
 

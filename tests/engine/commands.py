@@ -32,6 +32,7 @@ from userfold.core.commands import (
     ExpireSessions,
     ImportUser,
     LeaveDeletedSegment,
+    NoteActivity,
     Once,
     Operate,
     RecordEvent,
@@ -62,6 +63,7 @@ from userfold.core.records import (
     Image,
     Key,
     Operation,
+    Presence,
     Project,
     Secrets,
     Segment,
@@ -214,7 +216,11 @@ LINES = [
     _line("e1", first_change=30, external_id="e1"),
 ]
 LINES += [
-    msgspec.structs.replace(LINES[2], secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", version=5))
+    msgspec.structs.replace(
+        LINES[2],
+        secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", version=5),
+        presence=Presence(id="u1", last_active_at=1_700_000_000_000, page_views=2),
+    )
 ]
 
 new_ids = st.sampled_from([None, None, None, "u1", "u2", "e1"])
@@ -339,9 +345,19 @@ commands: st.SearchStrategy[Command] = weighted(
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
     (3, of_project(UpdateUser, author=authors, edits=operated, user_id=user_ids, if_match=versions)),
     (2, of_project(UpdateUser, author=authors, edits=addressed, user_id=user_ids, if_match=versions)),
-    (4, of_project(SignInUser, **signed_in, user_id=user_ids, lifetime_ms=lifetimes)),
+    (
+        4,
+        of_project(
+            SignInUser,
+            **signed_in,
+            user_id=user_ids,
+            lifetime_ms=lifetimes,
+            ip_address=st.sampled_from([None, "::1", "::2"]),
+        ),
+    ),
     (3, of_project(RevokeSignIn, author=st.just(BACKEND), session_id=sign_in_ids)),
     (1, of_project(RevokeSignIns, author=st.just(BACKEND), user_id=user_ids)),
+    (2, of_project(NoteActivity, author=st.just(BACKEND), user_id=user_ids)),
     (
         1,
         of_project(

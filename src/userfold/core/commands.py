@@ -7,7 +7,18 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, AttributeType, Change, Context, Image, Key, Project, Secrets, User
+from userfold.core.records import (
+    ApiKey,
+    AttributeType,
+    Change,
+    Context,
+    Image,
+    Key,
+    Presence,
+    Project,
+    Secrets,
+    User,
+)
 from userfold.core.trust import Author
 
 
@@ -108,6 +119,7 @@ class UserLine(msgspec.Struct, frozen=True, kw_only=True):
     set_by: dict[str, str]  # {identifier: trust level of who claimed it}
     segments: dict[str, str] = {}  # {id: name}, of those that the user is in: made where they are missing
     changes: tuple[Change, ...]  # the whole history
+    presence: Presence | None = None
     secrets: Secrets | None = None
 
 

@@ -440,7 +440,7 @@ def _named(project_id: str, external_id: str, records: Records) -> tuple[Identif
 
 
 def reads_deleted(command: DeleteUser) -> tuple[Key, ...]:
-    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "presence", "erasure"))
+    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "erasure"))
 
 
 def reads_named(command: UpsertUser) -> tuple[Key, ...]:

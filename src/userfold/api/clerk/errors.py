@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from userfold.api import bodies, wire
+from userfold.api import bodies, forms, wire
 from userfold.api.clerk import lists
 from userfold.api.clerk import wire as clerk_wire
 from userfold.core import errors as core
@@ -26,6 +26,8 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     lists.ListTooLong: (422, "form_param_array_size_exceeded", "Too many values"),
     clerk_wire.BulkTooLarge: (400, "bulk_size_exceeded", "Too many users"),
     clerk_wire.FieldMissing: (422, "form_param_missing", "Parameter missing"),
+    core.ImageInvalid: (400, "request_body_invalid", "Image invalid"),
+    core.ImageTooLarge: (413, "image_too_large", "Image too large"),
     core.AddressUnverified: (422, "form_verification_needed", "Verification needed"),
     core.IdentifierLast: (400, "identification_deletion_failed", "Identification cannot be deleted"),
     core.PasswordTooShort: (422, "form_password_length_too_short", "Password too short"),
@@ -60,6 +62,8 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     wire.NotBuilt: (501, "not_implemented", "Not built"),
     bodies.BodyTooLarge: (413, "request_body_too_large", "Request body too large"),
     wire.ContentTypeUnsupported: (415, "unsupported_content_type", "Unsupported content type"),
+    forms.PartMissing: (400, "form_param_missing", "Parameter missing"),
+    forms.FormInvalid: (400, "request_body_invalid", "Request body invalid"),
     wire.BodyNotObject: (400, "request_body_invalid", "Request body invalid"),
     wire.ParameterUnknown: (400, "malformed_request_parameters", "Request parameters malformed"),
     wire.ParameterInvalid: (400, "malformed_request_parameters", "Request parameters malformed"),
@@ -80,6 +84,8 @@ PARAM_NAMES = {
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """Clerk's envelope for a refusal. `clerk_trace_id` is the request id, which the SDKs show."""
     status, code, message = wire.row_of(TABLE, refusal)
+    if isinstance(refusal, bodies.BodyTooLarge) and refusal.data.get("size_max", 0) > bodies.BODY_BYTES_MAX:
+        status, code, message = TABLE[core.ImageTooLarge]  # only a picture may be larger than JSON
     long_message = wire.message_of(refusal)
     meta: dict[str, Any] = {}
     if isinstance(refusal, core.DomainError):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from userfold.api.clerk import lists, wire
 from userfold.api.wire import Handler, Reply, Request, Service, json_reply
+from userfold.core.applied import Applied
 from userfold.core.commands import CreateUser, DeleteUser, Edit, PasswordDigest, RevokeSignIns, UpdateUser
 from userfold.core.errors import PasswordNotSet, PasswordWrong, UserNotFound
+from userfold.core.presence import presence_key, presence_of
 from userfold.core.records import Key, Secrets, User
 
 SOURCE = "clerk"
@@ -32,7 +35,7 @@ async def create_user(service: Service, request: Request) -> Reply:
 
 async def read_user(service: Service, request: Request) -> Reply:
     """`getUser`."""
-    return json_reply(200, wire.user(await _user(service, request), service.public_url))
+    return await _shown_reply(service, request, await read_user_record(service, request))
 
 
 async def list_users(service: Service, request: Request) -> Reply:
@@ -46,7 +49,7 @@ async def list_users(service: Service, request: Request) -> Reply:
         found = (await service.store.get((key,)))[key]
         start = found if isinstance(found, User) else None
     users = await service.store.users(lists.paged(query, given, start))
-    return json_reply(200, [wire.user(user, service.public_url) for user in users])
+    return json_reply(200, await _shown(service, request, users))
 
 
 async def count_users(service: Service, request: Request) -> Reply:
@@ -89,7 +92,7 @@ def flagging_all(field: str, value: bool) -> Handler:
         ]
         all_applied = await asyncio.gather(*answers)
         users = [applied.user for applied in all_applied if applied.user is not None]
-        return json_reply(200, [wire.user(user, service.public_url) for user in users])
+        return json_reply(200, await _shown(service, request, users))
 
     return handler
 
@@ -166,11 +169,11 @@ async def replace_metadata(service: Service, request: Request) -> Reply:
 async def list_no_organizations(service: Service, request: Request) -> Reply:
     """`getOrganizationMembershipList`, `getOrganizationInvitationList`: a page that is empty, as there are none."""
     lists.limit_and_offset(lists.parameters(request))
-    await _user(service, request)
+    await read_user_record(service, request)
     return json_reply(200, {"data": [], "total_count": 0})
 
 
-async def _user(service: Service, request: Request) -> User:
+async def read_user_record(service: Service, request: Request) -> User:
     """The user whom the path names. Raises `UserNotFound`."""
     key = Key("user", request.project_id, request.params["id"])
     user = (await service.store.get((key,)))[key]
@@ -208,6 +211,22 @@ async def _sign_out(service: Service, request: Request) -> None:
 
 
 async def _run(service: Service, request: Request, command: CreateUser | UpdateUser) -> Reply:
-    applied = await service.run(request, command)
+    return await user_reply(service, request, await service.run(request, command))
+
+
+async def user_reply(service: Service, request: Request, applied: Applied) -> Reply:
+    """The user, as a command left it."""
     assert applied.user is not None
-    return json_reply(200, wire.user(applied.user, service.public_url))
+    return await _shown_reply(service, request, applied.user)
+
+
+async def _shown_reply(service: Service, request: Request, user: User) -> Reply:
+    (shown,) = await _shown(service, request, [user])
+    return json_reply(200, shown)
+
+
+async def _shown(service: Service, request: Request, users: Sequence[User]) -> list[dict[str, Any]]:
+    """Users in Clerk's shape, which tells when each was last there."""
+    project_id = request.project_id
+    found = await service.store.get([presence_key(project_id, user.id) for user in users])
+    return [wire.user(user, presence_of(found, project_id, user.id), service.public_url) for user in users]

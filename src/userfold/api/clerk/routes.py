@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userfold.api.clerk import handlers, session_handlers
+from userfold.api.clerk import handlers, image_handlers, session_handlers
 from userfold.api.clerk.address_handlers import EMAIL, PHONE
 from userfold.api.wire import Route
 
@@ -23,8 +23,13 @@ ROUTES = (
     Route("POST", "/users/{id}/unban", handlers.flagging("disabled", False)),
     Route("POST", "/users/{id}/lock", handlers.flagging("locked", True)),
     Route("POST", "/users/{id}/unlock", handlers.flagging("locked", False)),
-    Route("POST", "/users/{id}/profile_image", None),
-    Route("DELETE", "/users/{id}/profile_image", None),
+    Route(
+        "POST",
+        "/users/{id}/profile_image",
+        image_handlers.set_image,
+        body_bytes_max=image_handlers.FORM_BYTES_MAX,
+    ),
+    Route("DELETE", "/users/{id}/profile_image", image_handlers.remove_image),
     Route("PUT", "/users/{id}/email_address", EMAIL.replace),
     Route("PUT", "/users/{id}/phone_number", PHONE.replace),
     Route("POST", "/users/{id}/verify_password", handlers.verify_password),

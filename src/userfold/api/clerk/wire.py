@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from userfold.api.wire import HeaderInvalid, Request
+from userfold.core.claims import DAY_MS
 from userfold.core.commands import ChoosePrimary
 from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
 from userfold.core.passwords import check_length
-from userfold.core.records import EmailAddress, PhoneNumber, SignIn, User
+from userfold.core.records import EmailAddress, PhoneNumber, Presence, SignIn, User
 
 BULK_MAX = 100
 
@@ -62,7 +63,7 @@ _PRIMARIES: dict[str, Literal["email_addresses", "phone_numbers"]] = {
 _UPDATE_ONLY = frozenset({*_PRIMARIES, "sign_out_of_other_sessions"})
 
 
-def user(user: User, public_url: str) -> dict[str, Any]:
+def user(user: User, presence: Presence, public_url: str) -> dict[str, Any]:
     """Clerk's `User`. Times are milliseconds, lists that we do not keep are empty."""
     image_url = f"{public_url}/images/{'default.svg' if user.image is None else user.image.name}"
     return {
@@ -98,8 +99,8 @@ def user(user: User, public_url: str) -> dict[str, Any]:
         "mfa_enabled_at": None,
         "mfa_disabled_at": None,
         "password_last_updated_at": None,
-        "last_sign_in_at": None,
-        "last_active_at": None,
+        "last_sign_in_at": presence.last_sign_in_at,
+        "last_active_at": _day_of(presence.last_active_at),
         "legal_accepted_at": None,
         "banned": user.disabled,
         "locked": user.locked,
@@ -356,6 +357,11 @@ def _versions(request: Request) -> list[str]:
     query = [part for part in request.query_string.split(b"&") if part.startswith(b"__clerk_api_version=")]
     given = [version.partition(b"=")[2].decode("latin-1") for version in query]
     return given if header is None else [*given, header]
+
+
+def _day_of(time: int | None) -> int | None:
+    """Clerk tells on which day somebody was active: the time is when that began, in UTC."""
+    return None if time is None else time - time % DAY_MS
 
 
 def _primary(addresses: tuple[EmailAddress, ...] | tuple[PhoneNumber, ...]) -> str | None:

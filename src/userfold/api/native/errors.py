@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.api import bodies, wire
+from userfold.api import bodies, forms, wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
 from userfold.engine import Busy
@@ -52,6 +52,8 @@ STATUS: dict[type[Exception], int] = {
     wire.RateLimited: 429,
     bodies.BodyTooLarge: 413,
     wire.ContentTypeUnsupported: 415,
+    forms.PartMissing: 400,
+    forms.FormInvalid: 400,
     wire.BodyNotObject: 400,
     wire.ParameterUnknown: 400,
     wire.ParameterInvalid: 400,

@@ -16,7 +16,7 @@ from userfold.core import records
 from userfold.core.attributes import CHOICES_MAX
 from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import DESCRIPTION_LENGTH_MAX
-from userfold.core.records import AttributeType, Change, Event, Operation, ProjectSettings, User
+from userfold.core.records import AttributeType, Change, Event, Operation, Presence, ProjectSettings, User
 from userfold.core.trust import Ignored
 
 DAY_S = 86_400
@@ -330,6 +330,7 @@ class UserExport(Shape, frozen=True, kw_only=True):
     identifiers: tuple[ExportedIdentifier, ...]
     secrets: ExportedSecrets
     segments: tuple[ExportedSegment, ...]
+    presence: Presence
     sign_ins: tuple[Session, ...]
     sessions: tuple[TrackingSession, ...]
     changes: tuple[Change, ...]
