@@ -346,6 +346,7 @@ def test_what_is_done_becomes_events_of_the_linked_user() -> None:
     assert (paid.occurred_at, paid.created_at, paid.source) == (NOW, NOW + 5, "milana")
     assert paid.properties == {"total": 9.5, "url": "https://a/?key=--redacted--"}
     assert (viewed.name, time_of(viewed.id)) == ("page_view", NOW + 1)
+    assert viewed.properties == {"url": "/?key=--redacted--"}
     presence = records[Key("presence", PROJECT, "user_a")]
     assert isinstance(presence, Presence)
     assert presence.page_views == 1

@@ -202,8 +202,9 @@ def _clean(told: Context) -> Context:
     return context(**texts | {"entry_url": told.entry_url and redacted(told.entry_url)})
 
 
-def _address_redacted(value: Any) -> Any:
-    return redacted(value) if isinstance(value, str) and is_address(value) else value
+def _clean_property(name: str, value: Any) -> Any:
+    """An address without its secrets; any other value as it is. A `url` is one, also if it begins with its path."""
+    return redacted(value) if isinstance(value, str) and (name == "url" or is_address(value)) else value
 
 
 def _new_events(command: RecordFromSession, session: Session, records: Records, now: int) -> list[Event]:
@@ -219,7 +220,7 @@ def _new_events(command: RecordFromSession, session: Session, records: Records, 
 
 
 def _event(author: Author, session: Session, given: BrowserEvent, now: int) -> Event | None:
-    properties = {name: _address_redacted(value) for name, value in given.properties.items()}
+    properties = {name: _clean_property(name, value) for name, value in given.properties.items()}
     try:
         name = normal(identifiers.label, given.name, "/name")
         check_bag(properties, "/properties")
