@@ -333,6 +333,19 @@ def test_who_says_something_in_a_linked_session_is_active_and_a_user_whom_it_nam
     assert (stored(records, "user_b").traits, kept(records).user_id) == ({"x": 1}, "user_a")
 
 
+def test_who_goes_on_with_a_linked_session_is_active_where_it_says() -> None:
+    records = after(A)
+    session(records, user_id="user_a")
+    at = Key("presence", PROJECT, "user_a")
+    run(say(metadata={"x": 1}), records)
+    assert records[at] == Presence(id="user_a", last_active_at=NOW)
+    run(start("ses_1", context=Context(timezone="UTC")), records, now=NOW + 1)
+    assert records[at] == Presence(id="user_a", last_active_at=NOW + 1, context=Context(timezone="UTC"))
+    session(records, id="ses_2")
+    nobodys = msgspec.structs.replace(say(metadata={"x": 1}), session_id="ses_2")
+    assert set(run(nobodys, records).writes) == {Key("session", PROJECT, "ses_2")}
+
+
 # What is done in a session.
 
 
