@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-# Secret keys, and tokens of sign-ins, of which the session's id may stay. Not only whole words: in a quoted text the
-# letter of an escape may stand before one.
-_SECRETS = re.compile(r"(sk_)[^\s\"'\\,;&/]{16,}|(ses_\w{1,64}\.)[A-Za-z0-9_-]{16,}")
+# Secret keys, secrets of webhooks, and tokens of sign-ins, of which the session's id may stay. Not only whole words: in
+# a quoted text the letter of an escape may stand before one.
+_SECRETS = re.compile(r"(sk_|whsec_)[^\s\"'\\,;&/]{16,}|(ses_\w{1,64}\.)[A-Za-z0-9_-]{16,}")
 
 
 def about(*request_ids: str, **fields: Any) -> dict[str, Any]:

@@ -19,6 +19,8 @@ import uvicorn
 import uvloop
 
 from userfold.app import App, build_app
+from userfold.core.signatures import signing_key
+from userfold.encryption import Encryption, make_key_file, read_keys
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.images import images_in
 from userfold.locks import hold_data
@@ -40,6 +42,7 @@ class CannotStart(Exception):
 
 def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
     """Serve until SIGTERM or SIGINT. Raises `CannotStart`, `InUse`, `CannotLock` or a `StoreError`."""
+    _check_webhook_secret(settings)
     _make_folder(settings.data)
     with (
         hold_data(settings.data, settings.database),
@@ -52,6 +55,16 @@ def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
 def open_store(settings: Settings) -> MaintainedStore:
     """The store that the settings name. Raises `StoreUnavailable`."""
     return SQLiteStore(settings.database)
+
+
+def open_encryption(settings: Settings, *, make: bool) -> Encryption:
+    """With the keys that the settings name. `make` a key if there is none. Raises `StoreUnavailable`."""
+    if settings.encryption_keys:
+        return Encryption(settings.encryption_keys)
+    file = settings.encryption_key_file
+    if make and make_key_file(file):
+        log.info("a new encryption key was made: %s. Keep a copy of it, apart from the backups", file)
+    return Encryption(read_keys(file))
 
 
 def own_address(settings: Settings, address: str) -> str:
@@ -80,9 +93,11 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
         app = await build_app(
             store,
             images=images_in(settings.images),
+            encryption=open_encryption(settings, make=True),
             public_url=settings.public_url or own_address(settings, address),
             trusted_proxies=settings.trusted_proxies,
             access_log=settings.access_log,
+            clerk_webhook_secret=settings.clerk_webhook_secret,
         )
     except BaseException:
         await store.close()
@@ -142,6 +157,15 @@ class _Server(uvicorn.Server):
     def _stop(self, number: signal.Signals) -> None:
         log.info("%s: answering what is in flight, then stopping", number.name)
         self.handle_exit(number, None)  # a second SIGINT does not wait
+
+
+def _check_webhook_secret(settings: Settings) -> None:
+    if settings.clerk_webhook_secret is None:
+        return
+    try:
+        signing_key(settings.clerk_webhook_secret)
+    except ValueError as error:
+        raise CannotStart(f"USERFOLD_CLERK_WEBHOOK_SECRET is not usable: {error}") from None
 
 
 def _make_folder(folder: Path) -> None:

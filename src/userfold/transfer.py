@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import msgspec
 
+from userfold.core.applied import Applied
 from userfold.core.claims import identifier_key, names_of
-from userfold.core.commands import Command, CreateUser, Edit, ImportUser
+from userfold.core.commands import Command, CreateUser, Edit, ImportUser, MirrorUser, TotpSecret
 from userfold.core.errors import DomainError, IdentifierTaken, InputError
 from userfold.core.export_line import NewUser, read_line, write_head, write_tail
 from userfold.core.jsontext import decode, encode
@@ -21,6 +23,7 @@ from userfold.core.presence import presence_key
 from userfold.core.queries import UserQuery, position
 from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Presence, Record, Secrets, Segment, User
 from userfold.core.trust import Author
+from userfold.encryption import Encryption
 from userfold.engine import Busy, Engine
 from userfold.storage.port import Store, StoreError, StoreUnavailable
 
@@ -35,6 +38,9 @@ IMPORT = Author(source="import", actor="operator", trust="backend")
 
 # What to do with a user whose id is there already.
 OnTaken = Literal["refuse", "skip", "replace"]
+
+# What a line asks for. Raises a `DomainError`.
+ToCommand = Callable[[bytes], Command]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +72,9 @@ class LineTooLong(InputError):
 # Out.
 
 
-async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> AsyncIterator[bytes]:
+async def export_lines(store: Store, project_id: str, *, secrets_by: Encryption | None) -> AsyncIterator[bytes]:
     """All users of a project, oldest first. Each piece is a whole line, or, of a long history, a part of one.
+    With their secrets, if it is said by what these can be decrypted.
 
     Each line is a user as of one moment; an export while others write is not as of one moment as a whole. Whoever
     is deleted meanwhile may be missing. Raises a `StoreError`.
@@ -81,7 +88,7 @@ async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> 
     while True:
         page = await store.users(UserQuery(project_id=project_id, after=after, limit=PAGE_SIZE))
         for user in page:
-            async for piece in _line(store, project_id, user, segments, with_secrets):
+            async for piece in _line(store, project_id, user, segments, secrets_by):
                 yield piece
         if len(page) < PAGE_SIZE:
             return
@@ -89,16 +96,17 @@ async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> 
 
 
 async def _line(
-    store: Store, project_id: str, listed: User, segments: Mapping[str, str], with_secrets: bool
+    store: Store, project_id: str, listed: User, segments: Mapping[str, str], secrets_by: Encryption | None
 ) -> AsyncIterator[bytes]:
     found = await _as_of_one_moment(store, project_id, listed)
     if found is None:
         return
     user, records = found
     claims = [record for record in records if isinstance(record, Identifier)]
-    secrets = next((record for record in records if isinstance(record, Secrets)), None) if with_secrets else None
+    secrets = next((record for record in records if isinstance(record, Secrets)), None)
     presence = next((record for record in records if isinstance(record, Presence)), None)
-    head, tail = write_head(user, claims, segments, presence), write_tail(secrets)
+    told = None if secrets_by is None else _decrypted(secrets, secrets_by)
+    head, tail = write_head(user, claims, segments, presence), write_tail(told)
     changes = [record for record in records if isinstance(record, Change)]
     if changes:
         yield head + b",".join(map(encode, changes)) + tail
@@ -154,24 +162,29 @@ async def import_lines(
     project_id: str,
     settings: EffectiveSettings,
     lines: Iterable[bytes],
+    encryption: Encryption,
     *,
     on_taken: OnTaken = "refuse",
+    to_command: ToCommand | None = None,
     noted: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Take over the users of an export, or make new ones. `noted` is told now and then how far it got.
 
+    `to_command`: what lines ask for that are not Userfold's own.
+
     Raises `ImportStopped` at the first line that cannot be taken.
     """
     report = Report()
+    to_command = to_command or partial(_command, project_id, encryption, on_taken)
     for window in _windows(lines):
-        report = await _import_window(engine, project_id, settings, window, on_taken, report)
+        report = await _import_window(engine, to_command, settings, window, on_taken, report)
         noted(report)
     return report
 
 
 async def _import_window(
     engine: Engine,
-    project_id: str,
+    to_command: ToCommand,
     settings: EffectiveSettings,
     window: list[tuple[int, bytes]],
     on_taken: OnTaken,
@@ -181,7 +194,7 @@ async def _import_window(
     stopped: tuple[int, DomainError | StoreError | Busy] | None = None
     for number, text in window:
         try:
-            commands.append((number, _command(project_id, text, on_taken)))
+            commands.append((number, _checked(to_command, text)))
         except DomainError as refusal:
             stopped = number, refusal
             break
@@ -189,7 +202,9 @@ async def _import_window(
     outcomes = await asyncio.gather(*runs, return_exceptions=True)
     created = replaced = skipped = 0
     for (number, command), outcome in zip(commands, outcomes, strict=True):
-        if not isinstance(outcome, BaseException):
+        if isinstance(command, MirrorUser) and isinstance(outcome, Applied) and outcome.change is None:
+            skipped += 1  # it is here as it is there, or was deleted, or is newer here
+        elif not isinstance(outcome, BaseException):
             created, replaced = created + outcome.created, replaced + (not outcome.created)
         elif on_taken == "skip" and _is_there_already(command, outcome):
             skipped += 1
@@ -226,11 +241,18 @@ def _windows(lines: Iterable[bytes]) -> Iterator[list[tuple[int, bytes]]]:
         yield window
 
 
-def _command(project_id: str, text: bytes, on_taken: OnTaken) -> Command:
+def _checked(to_command: ToCommand, text: bytes) -> Command:
     if len(text) > LINE_BYTES_MAX:
         raise LineTooLong(size_max=LINE_BYTES_MAX)
+    return to_command(text)
+
+
+def _command(project_id: str, encryption: Encryption, on_taken: OnTaken, text: bytes) -> Command:
     line, replace = read_line(decode(text)), on_taken == "replace"
     if not isinstance(line, NewUser):
+        if line.secrets is not None:
+            encrypted = _encrypted(line.secrets.totp_secret, encryption)
+            line = msgspec.structs.replace(line, secrets=msgspec.structs.replace(line.secrets, totp_secret=encrypted))
         return ImportUser(project_id=project_id, author=IMPORT, line=line, replace=replace)
     return CreateUser(
         project_id=project_id,
@@ -239,8 +261,22 @@ def _command(project_id: str, text: bytes, on_taken: OnTaken) -> Command:
         user_id=line.id,
         created_at=line.created_at,
         password_digest=line.password_digest,
+        totp_secret=_encrypted(line.totp_secret, encryption),
+        backup_code_digests=line.backup_code_digests,
         replace=replace,
     )
+
+
+def _encrypted(secret: TotpSecret, encryption: Encryption) -> TotpSecret:
+    """A secret of a line as the store keeps it."""
+    return encryption.encrypt(secret) if isinstance(secret, str) else secret
+
+
+def _decrypted(secrets: Secrets | None, encryption: Encryption) -> Secrets | None:
+    """Secrets as a line has them. Raises `SecretUnreadable`."""
+    if secrets is None or secrets.totp_secret is None:
+        return secrets
+    return msgspec.structs.replace(secrets, totp_secret=encryption.decrypt(secrets.totp_secret))
 
 
 def _is_there_already(command: Command, outcome: BaseException) -> bool:

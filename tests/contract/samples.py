@@ -20,6 +20,7 @@ from userfold.core.records import (
     Idempotency,
     Identifier,
     Key,
+    Mirror,
     Operation,
     PhoneNumber,
     Presence,
@@ -113,6 +114,7 @@ PAIRS: dict[str, tuple[Record, Record]] = {
         Tombstone(id="u1", user_id="u1", at=1, source="native", actor="key_1"),
         Tombstone(id="u1", user_id="u3", at=2, source="milana", actor="ses_1"),
     ),
+    "mirror": (Mirror(id="u1", changed_at=1, told_at=2), Mirror(id="u1", changed_at=3, told_at=1 << 52)),
     "idempotency": (
         ANSWER,
         msgspec.structs.replace(

@@ -15,6 +15,7 @@ from userfold.core.applied import Applied
 from userfold.core.claims import names_of
 from userfold.core.commands import (
     AboutSession,
+    AcceptTotp,
     AddAddress,
     AssignSegment,
     BrowserEvent,
@@ -27,11 +28,15 @@ from userfold.core.commands import (
     DeleteAttribute,
     DeleteSegment,
     DeleteUser,
+    EarlierAnswer,
     Edit,
     Edits,
     ExpireSessions,
     ImportUser,
     LeaveDeletedSegment,
+    MarkPassword,
+    MirrorDeletion,
+    MirrorUser,
     NoteActivity,
     Once,
     Operate,
@@ -39,6 +44,8 @@ from userfold.core.commands import (
     RecordFromSession,
     RemoveAddress,
     RemoveImage,
+    RenewTotpSecret,
+    Resendable,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -51,6 +58,7 @@ from userfold.core.commands import (
     UpdateSegment,
     UpdateUser,
     UpsertUser,
+    UseBackupCode,
     UserLine,
 )
 from userfold.core.image_names import image_name
@@ -217,8 +225,8 @@ LINES = [
 ]
 LINES += [
     msgspec.structs.replace(
-        LINES[2],
-        secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", version=5),
+        _line("u1", first_change=10, usercom_id=7, enabled=True, totp_enabled=True),
+        secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", totp_step=2, version=5),
         presence=Presence(id="u1", last_active_at=1_700_000_000_000, page_views=2),
     )
 ]
@@ -255,11 +263,22 @@ of_segment = {"author": st.just(BACKEND), "segment_id": segment_ids}
 attribute_names = st.sampled_from(["n", "c/d"])
 attribute_ids = st.sampled_from(["#0", "#0", "#1"])
 
+# What is encrypted is a text like any other to the rules.
+of_user = {"user_id": user_ids}
+secrets = st.sampled_from(["t", "u"])
+totp_secrets = st.sampled_from([msgspec.UNSET, msgspec.UNSET, None, "t", "u"])
+CODES = ["$2b$04$" + letter * 53 for letter in "ab"]
+backup_codes = st.sampled_from([msgspec.UNSET, msgspec.UNSET, (), (CODES[0],), tuple(CODES)])
+
 # Two pictures, of a time that a deletion may be before or after. The user's id is put into their names.
 IMAGES = [
     Image(name="", content_type="image/png", size=70, sha256=digest, width=4, height=2, created_at=at)
     for digest, at in (("aa", 0), ("bb", 1 << 50))
 ]
+
+_ARRIVED = EarlierAnswer(at=0, was_lost=False)
+_RESENDABLES = [Resendable(id_, earlier, resends=False) for id_ in "ab" for earlier in (None, _ARRIVED)]
+resendables = st.sampled_from([None, None, *_RESENDABLES])
 
 commands: st.SearchStrategy[Command] = weighted(
     (
@@ -289,7 +308,10 @@ commands: st.SearchStrategy[Command] = weighted(
             edits=edits_of(documents),
             user_id=new_ids,
             password_digest=digests,
+            totp_secret=totp_secrets,
+            backup_code_digests=backup_codes,
             replace=st.sampled_from([False, False, True]),
+            resendable=resendables,
         ),
     ),
     (
@@ -301,6 +323,8 @@ commands: st.SearchStrategy[Command] = weighted(
             user_id=user_ids,
             if_match=versions,
             password_digest=digests,
+            totp_secret=totp_secrets,
+            backup_code_digests=backup_codes,
         ),
     ),
     (3, of_project(ImportUser, author=st.just(BACKEND), line=st.sampled_from(LINES), replace=st.booleans())),
@@ -317,7 +341,24 @@ commands: st.SearchStrategy[Command] = weighted(
     ),
     (2, of_project(SetImage, author=authors, user_id=user_ids, image=st.sampled_from(IMAGES), if_match=versions)),
     (1, of_project(RemoveImage, author=authors, user_id=user_ids, if_match=versions)),
+    (1, of_project(MarkPassword, author=authors, **of_user, compromised=st.booleans(), sign_out=st.booleans())),
+    (2, of_project(AcceptTotp, author=st.just(BACKEND), **of_user, secret=secrets, step=st.integers(1, 3))),
+    (2, of_project(UseBackupCode, author=st.just(BACKEND), **of_user, digest=st.sampled_from(CODES))),
+    (1, of_project(RenewTotpSecret, author=st.just(BACKEND), **of_user, stored=secrets, renewed=secrets)),
     (2, of_project(DeleteUser, author=authors, user_id=user_ids, if_match=versions)),
+    (
+        3,
+        of_project(
+            MirrorUser,
+            author=st.just(BACKEND),
+            user_id=user_ids,
+            edits=edits_of(documents),
+            changed_at=st.integers(1, 3),
+            told_at=st.integers(1, 2),
+            password_digest=digests,
+        ),
+    ),
+    (1, of_project(MirrorDeletion, author=st.just(BACKEND), user_id=user_ids)),
     (1, of_project(StartSession, author=authors)),
     (1, of_project(StartSession, author=authors, resumes=open_sessions, about=about_sessions)),
     (
@@ -401,7 +442,7 @@ class Made:
 
     def note(self, command: Command, applied: Applied) -> None:
         """What a command came to."""
-        if isinstance(command, DeleteUser):
+        if isinstance(command, DeleteUser | MirrorDeletion):
             self.deleted = command.user_id
             self.users = [user_id for user_id in self.users if user_id != command.user_id]
         elif applied.created and applied.user is not None and applied.user.id not in self.users:

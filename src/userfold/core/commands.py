@@ -76,8 +76,20 @@ Edits = tuple[Edit | Operate | AddressEdit, ...]
 IfMatch = tuple[int, ...] | Literal["*"] | None
 
 
-# The digest of a password, made before the command because that takes long. None: remove it; unset: leave it alone.
+class Unchanged(msgspec.Struct, frozen=True):
+    """A condition for those who know no versions: the user was last changed at this time (ms)."""
+
+    updated_at: int
+
+
+IfUserMatch = IfMatch | Unchanged
+
+
+# A digest, made before the command because that takes long; or a text, encrypted before it because that takes a key.
+# None: remove it; unset: leave it alone.
 PasswordDigest = str | None | msgspec.UnsetType
+TotpSecret = str | None | msgspec.UnsetType
+BackupCodeDigests = tuple[str, ...] | msgspec.UnsetType
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -98,7 +110,30 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     once: Once | None = None
 
 
-class CreateUser(Command, frozen=True, kw_only=True):
+class EarlierAnswer(msgspec.Struct, frozen=True):
+    """What is known of the answer to an earlier request. After a restart, and in another process, nothing is."""
+
+    at: int  # when it was given (ms); while it is still to come, when it was asked for
+    was_lost: bool  # whoever asked had gone before it was given
+
+
+class Resendable(msgspec.Struct, frozen=True):
+    """Lets a creation whose answer was lost be known again when it is sent again."""
+
+    id: str  # stands for who asks and for all that was sent
+    earlier: EarlierAnswer | None  # to the same request; None if nothing is known
+    resends: bool  # whoever asks is known to send again what it got no answer to
+
+
+class SetsSecrets(Command, frozen=True, kw_only=True):
+    """A command that may also say what proves that somebody is the user."""
+
+    password_digest: PasswordDigest = msgspec.UNSET
+    totp_secret: TotpSecret = msgspec.UNSET
+    backup_code_digests: BackupCodeDigests = msgspec.UNSET
+
+
+class CreateUser(SetsSecrets, frozen=True, kw_only=True):
     """Make a user. An external_id that only a browser has claimed so far is adopted with all that it holds.
 
     With `replace`, a user of the given id gives way to the new one, and leaves nothing but its usercom_id.
@@ -107,8 +142,8 @@ class CreateUser(Command, frozen=True, kw_only=True):
     edits: Edits
     user_id: str | None = None  # given by an import, else made here
     created_at: int | None = None
-    password_digest: PasswordDigest = msgspec.UNSET
     replace: bool = False
+    resendable: Resendable | None = None
 
 
 class UserLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,13 +165,13 @@ class ImportUser(Command, frozen=True, kw_only=True):
     replace: bool = False
 
 
-class UpdateUser(Command, frozen=True, kw_only=True):
-    """Change a user."""
+class UpdateUser(SetsSecrets, frozen=True, kw_only=True):
+    """Change a user. `created_at` (ms): when it was created elsewhere, before it came here."""
 
     user_id: str
     edits: Edits
-    if_match: IfMatch = None
-    password_digest: PasswordDigest = msgspec.UNSET
+    if_match: IfUserMatch = None
+    created_at: int | None = None
 
 
 class UpsertUser(Command, frozen=True, kw_only=True):
@@ -156,7 +191,59 @@ class DeleteUser(Command, frozen=True, kw_only=True):
     """Erase a user and its history, free its identifiers, leave a tombstone."""
 
     user_id: str
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
+
+
+class MirrorUser(SetsSecrets, frozen=True, kw_only=True):
+    """Take over what another system says of its user, who is made here, with its id, if it is not known yet.
+
+    What is older than what was taken over before changes nothing, and a user who was deleted stays deleted. A password
+    is for a user who has none here.
+    """
+
+    user_id: str
+    edits: Edits
+    changed_at: int  # when the user was changed there (ms)
+    told_at: int  # when that was said (ms): the order of two changes of one millisecond
+    created_at: int | None = None
+
+
+class MirrorDeletion(Command, frozen=True, kw_only=True):
+    """The other system has deleted its user: erase it here, and take over nothing more that is said of it."""
+
+    user_id: str
+
+
+class MarkPassword(Command, frozen=True, kw_only=True):
+    """Say that a password may be somebody else's too, or that it is not. With `sign_out`, all sign-ins end."""
+
+    user_id: str
+    if_match: IfUserMatch = None
+    compromised: bool
+    sign_out: bool = False
+
+
+class AcceptTotp(Command, frozen=True, kw_only=True):
+    """Accept a code of time step `step`, which whoever asks has found to be right for this `secret` (encrypted)."""
+
+    user_id: str
+    secret: str
+    step: int
+
+
+class UseBackupCode(Command, frozen=True, kw_only=True):
+    """Accept a backup code, which whoever asks has found to be the one of this digest. It is used up then."""
+
+    user_id: str
+    digest: str
+
+
+class RenewTotpSecret(Command, frozen=True, kw_only=True):
+    """Keep a TOTP secret as `renewed`: the same one, encrypted with another key. If it is not `stored`, it stays."""
+
+    user_id: str
+    stored: str
+    renewed: str
 
 
 class SetImage(Command, frozen=True, kw_only=True):
@@ -164,14 +251,14 @@ class SetImage(Command, frozen=True, kw_only=True):
 
     user_id: str
     image: Image
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
 
 
 class RemoveImage(Command, frozen=True, kw_only=True):
     """Take a user's picture away. If there is none, nothing changes."""
 
     user_id: str
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
 
 
 class AboutSession(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,9 @@ from userfold.core import (
     event_rules,
     image_rules,
     import_rules,
+    mirror_rules,
     project_rules,
+    secret_rules,
     segment_rules,
     session_rules,
     tracking_rules,
@@ -26,6 +28,7 @@ from userfold.core import (
 from userfold.core.applied import Applied
 from userfold.core.claims import DAY_MS
 from userfold.core.commands import (
+    AcceptTotp,
     AssignSegment,
     Command,
     CreateAttribute,
@@ -40,12 +43,16 @@ from userfold.core.commands import (
     Forget,
     ImportUser,
     LeaveDeletedSegment,
+    MarkPassword,
+    MirrorDeletion,
+    MirrorUser,
     NoteActivity,
     NoteKeyUse,
     Once,
     RecordEvent,
     RecordFromSession,
     RemoveImage,
+    RenewTotpSecret,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -59,6 +66,7 @@ from userfold.core.commands import (
     UpdateSegment,
     UpdateUser,
     UpsertUser,
+    UseBackupCode,
 )
 from userfold.core.errors import IdempotencyKeyReused
 from userfold.core.ids import Mint
@@ -148,9 +156,15 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     UpdateUser: (_reads_user, user_rules.update),
     UpsertUser: (user_rules.reads_named, user_rules.upsert),
     DeleteUser: (user_rules.reads_deleted, user_rules.delete),
+    MirrorUser: (mirror_rules.reads_mirrored, mirror_rules.mirror_user),
+    MirrorDeletion: (mirror_rules.reads_mirrored_deletion, mirror_rules.mirror_deletion),
     ImportUser: (import_rules.reads_imported, import_rules.import_user),
     SetImage: (image_rules.reads_image, image_rules.set_image),
     RemoveImage: (_reads_user, image_rules.remove_image),
+    MarkPassword: (_reads_user, secret_rules.mark_password),
+    AcceptTotp: (secret_rules.reads_secrets, secret_rules.accept_totp),
+    UseBackupCode: (secret_rules.reads_secrets, secret_rules.use_backup_code),
+    RenewTotpSecret: (secret_rules.reads_secrets, secret_rules.renew_totp_secret),
     StartSession: (tracking_rules.reads_started, tracking_rules.start_session),
     UpdateFromSession: (tracking_rules.reads_from_session, tracking_rules.update_from_session),
     RecordFromSession: (tracking_rules.reads_from_session, tracking_rules.record_from_session),

@@ -36,6 +36,7 @@ from userfold.core.commands import (
     Edit,
     Edits,
     Operate,
+    SetsSecrets,
     UpdateUser,
     UpsertUser,
 )
@@ -48,14 +49,12 @@ from userfold.core.errors import (
     UserDisabled,
     UserNotFound,
 )
-from userfold.core.fields import check, check_bag, normal
+from userfold.core.fields import check, check_bag, normal, time_ms
 from userfold.core.ids import Mint
 from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
 from userfold.core.operations import operate
-from userfold.core.passwords import NOTHING, Joined, join_password
-from userfold.core.presence import presence_key
-from userfold.core.reading import Records, Writes, existing_user, match_version, read, read_all
+from userfold.core.reading import Records, Writes, existing_user, match_user, match_version, read, read_all
 from userfold.core.records import (
     FIELDS,
     TOLD_BY_CHANGE,
@@ -70,14 +69,27 @@ from userfold.core.records import (
     Tombstone,
     User,
 )
+from userfold.core.resending import key_of_creation, note_of_creation, user_made_before
 from userfold.core.sign_ins import revoke_all
 from userfold.core.tracking import keep, link, note_active, open_session
 from userfold.core.trust import Author, Ignored, judge, owned_after
+from userfold.core.user_secrets import NOTHING, Joined, gives_secrets, join_secrets
 
 _OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "system")
 
 
 def create(command: CreateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
+    if command.resendable is None:
+        return _create(command, records, mint, settings)
+    made_before = user_made_before(command, command.resendable, records, mint.now)
+    if made_before is not None:
+        return Applied(writes={}, user=made_before)
+    applied = _create(command, records, mint, settings)
+    note = note_of_creation(command, command.resendable, applied, mint.now)
+    return msgspec.structs.replace(applied, writes=applied.writes | note)
+
+
+def _create(command: CreateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = _given_external_id(command.edits)
     if command.user_id is not None:
         normal(identifiers.external_id, command.user_id, "/id")
@@ -94,8 +106,8 @@ def create(command: CreateUser, records: Records, mint: Mint, settings: Effectiv
 
 def update(command: UpdateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     before = existing_user(records, command.project_id, command.user_id)
-    match_version(before.version, command.if_match)
-    return _change(command, before, command.edits, records, mint, settings)
+    match_user(before, command.if_match)
+    return change(command, before, command.edits, records, mint, settings)
 
 
 def upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -119,14 +131,14 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effectiv
     fields = attribute(session, user.id).fields
     if claim is not None and may_adopt(claim, user, command.author):
         return _adopt(command, user, external_id, edits, records, mint, settings)
-    applied = _change(command, user, edits, records, mint, settings, fields, named=external_id)
+    applied = change(command, user, edits, records, mint, settings, fields, named=external_id)
     return _link(command, session, applied, records, mint.now)
 
 
 def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     project_id, author = command.project_id, command.author
     user = existing_user(records, project_id, command.user_id)
-    match_version(user.version, command.if_match)
+    match_user(user, command.if_match)
     # A browser names users by external_id, or by the id itself: both must be known again as deleted.
     external = [tombstone_id(project_id, name) for name in names_of(user) if name.startswith("external_id|")]
     closed = [Key("tombstone", project_id, id_) for id_ in (user.id, *external)]
@@ -144,7 +156,7 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: Effectiv
 def removal(project_id: str, user: User, records: Records) -> Writes:
     """The writes that remove everything of a user but its own record."""
     freed = [identifier_key(project_id, name) for name in names_of(user)]
-    beside = [Key("secrets", project_id, user.id), presence_key(project_id, user.id)]
+    beside = [Key(kind, project_id, user.id) for kind in ("secrets", "presence", "mirror")]
     kept = read_all(records, [*beside, *freed])
     return {
         Key("changes", project_id, user.id): None,
@@ -194,11 +206,11 @@ def make(
         updated_at=mint.now,
     )
     changed, _, ignored = _edited(blank, edits, author, mint, settings, fields, named)
-    password, not_permitted = _password(command, blank, records)
-    user = _next_version(blank, changed | password.fields, author, mint)
+    secrets, not_permitted = _secrets(command, blank, records, mint)
+    user = _next_version(blank, changed | secrets.fields, author, mint)
     if author.trust != "backend":
         refuse_tombstoned(project_id, user.external_id, records, mint.now, settings)
-    writes = claim_identifiers(project_id, None, user, author, records) | password.writes
+    writes = claim_identifiers(project_id, None, user, author, records) | secrets.writes
     operations = tuple(
         Operation(op="add", path=f"/{name}", new=json_value(user, name))
         for name in FIELDS
@@ -207,7 +219,7 @@ def make(
     return changed_user(command, user, writes, operations, mint, created=True, ignored=(*ignored, *not_permitted))
 
 
-def _change(
+def change(
     command: Command,
     before: User,
     edits: Edits,
@@ -219,22 +231,24 @@ def _change(
     named: str | None = None,
     adopted: bool = False,
 ) -> Applied:
+    """The next version of a user, if it comes out different."""
     if before.disabled and command.author.trust != "backend":
         raise UserDisabled
     changed, operations, ignored = _edited(before, edits, command.author, mint, settings, fields, named)
-    password, not_permitted = _password(command, before, records)
+    secrets, not_permitted = _secrets(command, before, records, mint)
     ignored += not_permitted
-    after = _next_version(before, changed | password.fields, command.author, mint, adopted=adopted)
-    for name in ("owned", "external_id_aliases"):
+    changed |= _created_at(command, before)
+    after = _next_version(before, changed | secrets.fields, command.author, mint, adopted=adopted)
+    for name in ("owned", "external_id_aliases", "created_at"):
         if getattr(before, name) is not getattr(after, name):
             operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
-    operations += password.operations
+    operations += secrets.operations
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
     named_anew = "external_id" in changed and after.external_id not in before.external_id_aliases
     if named_anew and command.author.trust != "backend":
         refuse_tombstoned(command.project_id, after.external_id, records, mint.now, settings)
-    writes = claim_identifiers(command.project_id, before, after, command.author, records) | password.writes
+    writes = claim_identifiers(command.project_id, before, after, command.author, records) | secrets.writes
     if after.disabled and not before.disabled:
         writes |= revoke_all(command.project_id, before.id, records, mint.now)
     return changed_user(command, after, writes, operations, mint, created=adopted, ignored=ignored)
@@ -251,19 +265,28 @@ def _adopt(
 ) -> Applied:
     """A backend takes over a record that a browser began: to the backend it is a creation."""
     edits = (Edit("replace", {"external_id": external_id}), *edits)
-    applied = _change(command, user, edits, records, mint, settings, named=external_id, adopted=True)
+    applied = change(command, user, edits, records, mint, settings, named=external_id, adopted=True)
     name = f"external_id|{external_id}"
     claimed = Identifier(identifier=name, user_id=user.id, set_by=command.author.trust)
     writes = {**applied.writes, identifier_key(command.project_id, name): claimed}
     return msgspec.structs.replace(applied, writes=writes, created=True)
 
 
-def _password(command: Command, user: User, records: Records) -> tuple[Joined, tuple[Ignored, ...]]:
-    """What the password that comes with a command comes to, and that it is left alone where only a backend may."""
-    digest = command.password_digest if isinstance(command, CreateUser | UpdateUser) else msgspec.UNSET
-    if digest is not msgspec.UNSET and command.author.trust != "backend":
+def _secrets(command: Command, user: User, records: Records, mint: Mint) -> tuple[Joined, tuple[Ignored, ...]]:
+    """What the secrets that come with a command come to, and that they are left alone where only a backend may."""
+    if not isinstance(command, SetsSecrets) or not gives_secrets(command):
+        return NOTHING, ()
+    if command.author.trust != "backend":
         return NOTHING, (Ignored("/password", "not_permitted"),)
-    return join_password(command.project_id, user, digest, records), ()
+    return join_secrets(command, user, records, mint.now), ()
+
+
+def _created_at(command: Command, before: User) -> dict[str, int]:
+    """When the user was created elsewhere, if a backend says so and it is not known yet."""
+    given = command.created_at if isinstance(command, UpdateUser) else None
+    if given is None or command.author.trust != "backend":
+        return {}
+    return {"created_at": time_ms(given, "/created_at")} if given != before.created_at else {}
 
 
 def _edited(
@@ -440,7 +463,7 @@ def _named(project_id: str, external_id: str, records: Records) -> tuple[Identif
 
 
 def reads_deleted(command: DeleteUser) -> tuple[Key, ...]:
-    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "erasure"))
+    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "mirror", "erasure"))
 
 
 def reads_named(command: UpsertUser) -> tuple[Key, ...]:
@@ -457,4 +480,6 @@ def reads_new(command: CreateUser) -> tuple[Key, ...]:
     keys = [key for name in names for key in keys_of_external_id(command.project_id, name)]
     if command.author.trust != "backend":
         keys += [key for name in names for key in keys_of_tombstones(command.project_id, name)]
+    if command.resendable is not None:
+        keys.append(key_of_creation(command.project_id, command.resendable))
     return tuple(keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from userfold.api import bodies, forms, wire
-from userfold.api.clerk import lists
+from userfold.api.clerk import lists, webhook_handlers
 from userfold.api.clerk import wire as clerk_wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
@@ -25,6 +25,7 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.BagTooLarge: (422, "form_param_exceeds_allowed_size", "Parameter too large"),
     lists.ListTooLong: (422, "form_param_array_size_exceeded", "Too many values"),
     clerk_wire.BulkTooLarge: (400, "bulk_size_exceeded", "Too many users"),
+    clerk_wire.TimeInvalid: (422, "form_param_invalid_time", "Parameter is no time"),
     clerk_wire.FieldMissing: (422, "form_param_missing", "Parameter missing"),
     core.ImageInvalid: (400, "request_body_invalid", "Image invalid"),
     core.ImageTooLarge: (413, "image_too_large", "Image too large"),
@@ -32,8 +33,12 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.IdentifierLast: (400, "identification_deletion_failed", "Identification cannot be deleted"),
     core.PasswordTooShort: (422, "form_password_length_too_short", "Password too short"),
     core.PasswordTooLong: (422, "form_password_length_too_long", "Password too long"),
+    core.TotpSecretInvalid: (422, "invalid_totp_secret_code", "Invalid TOTP secret"),
     core.PasswordNotSet: (400, "no_password_set", "No password set"),
     core.PasswordWrong: (422, "incorrect_password", "Incorrect password"),
+    core.PasswordCompromised: (422, "password_reset_required", "Password reset required"),
+    core.SecondFactorNotSet: (400, "totp_disabled", "TOTP is disabled"),
+    core.SecondFactorWrong: (422, "totp_incorrect_code", "Incorrect code"),
     core.NotFound: (404, "resource_not_found", "Not found"),
     core.AttributeExists: (409, "conflict", "Conflict"),
     core.LimitReached: (403, "user_quota_exceeded", "Too many"),
@@ -67,7 +72,10 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     wire.BodyNotObject: (400, "request_body_invalid", "Request body invalid"),
     wire.ParameterUnknown: (400, "malformed_request_parameters", "Request parameters malformed"),
     wire.ParameterInvalid: (400, "malformed_request_parameters", "Request parameters malformed"),
-    wire.HeaderInvalid: (400, "api_version_invalid", "API version invalid"),
+    wire.HeaderInvalid: (400, "malformed_request_parameters", "Request headers malformed"),
+    clerk_wire.VersionInvalid: (400, "api_version_invalid", "API version invalid"),
+    webhook_handlers.DeliveryUnsigned: (401, "authentication_invalid", "Signature invalid"),
+    webhook_handlers.DeliveryInvalid: (400, "malformed_request_parameters", "Delivery invalid"),
     Busy: (503, "service_unavailable", "Service unavailable"),
     port.StoreFull: (507, "service_unavailable", "Service unavailable"),
     port.StoreError: (503, "service_unavailable", "Service unavailable"),

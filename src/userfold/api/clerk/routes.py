@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from userfold.api.clerk import handlers, image_handlers, session_handlers
+from userfold.api.clerk import handlers, image_handlers, second_factor_handlers, session_handlers
 from userfold.api.clerk.address_handlers import EMAIL, PHONE
+from userfold.api.clerk.webhook_handlers import Receiver
 from userfold.api.wire import Route
 
 PREFIX = "/clerk/v1"
+# Called by Clerk itself, which shows no key: it signs what it sends.
+WEBHOOKS_PREFIX = "/clerk"
+WEBHOOKS_PATH = "/webhooks"
 
 ROUTES = (
     Route("POST", "/users", handlers.create_user),
@@ -33,13 +37,13 @@ ROUTES = (
     Route("PUT", "/users/{id}/email_address", EMAIL.replace),
     Route("PUT", "/users/{id}/phone_number", PHONE.replace),
     Route("POST", "/users/{id}/verify_password", handlers.verify_password),
-    Route("POST", "/users/{id}/verify_totp", None),
+    Route("POST", "/users/{id}/verify_totp", second_factor_handlers.verify_totp),
     Route("POST", "/users/{id}/remove_password", handlers.remove_password),
-    Route("POST", "/users/{id}/password/set_compromised", None),
-    Route("POST", "/users/{id}/password/unset_compromised", None),
-    Route("DELETE", "/users/{id}/mfa", None),
-    Route("DELETE", "/users/{id}/totp", None),
-    Route("DELETE", "/users/{id}/backup_code", None),
+    Route("POST", "/users/{id}/password/set_compromised", second_factor_handlers.marking(compromised=True)),
+    Route("POST", "/users/{id}/password/unset_compromised", second_factor_handlers.marking(compromised=False)),
+    Route("DELETE", "/users/{id}/mfa", second_factor_handlers.removing(totp=True, backup_codes=True)),
+    Route("DELETE", "/users/{id}/totp", second_factor_handlers.removing(totp=True)),
+    Route("DELETE", "/users/{id}/backup_code", second_factor_handlers.removing(backup_codes=True)),
     Route("GET", "/users/{id}/organization_memberships", handlers.list_no_organizations),
     Route("GET", "/users/{id}/organization_invitations", handlers.list_no_organizations),
     Route("DELETE", "/users/{id}/passkeys/{passkey_id}", None),
@@ -63,3 +67,8 @@ ROUTES = (
     Route("POST", "/sessions/{id}/tokens", None),
     Route("POST", "/sessions/{id}/tokens/{template}", None),
 )
+
+
+def webhook_routes() -> tuple[Route, ...]:
+    """The routes below `WEBHOOKS_PREFIX`."""
+    return (Route("POST", WEBHOOKS_PATH, Receiver().receive),)

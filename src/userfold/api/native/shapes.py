@@ -370,7 +370,7 @@ class ProjectKey(Shape, frozen=True, kw_only=True):
 
     id: str
     project_id: str
-    kind: Literal["secret", "publishable"]
+    kind: Literal["secret", "publishable", "webhook"]
     name: str
     token: Annotated[str, Meta(description="Of a publishable key only.")] | UnsetType = UNSET
     read_only: bool
