@@ -39,6 +39,7 @@ from userfold.core.commands import (
     RemoveAddress,
     RevokeKey,
     RevokeSignIn,
+    UpdateFromSession,
     UpdateProject,
     UpdateUser,
     UseBackupCode,
@@ -86,6 +87,7 @@ from userfold.core.errors import (
     SegmentNotFound,
     SessionClosed,
     SessionNotFound,
+    SessionNotSampled,
     TotpSecretInvalid,
     UserDeleted,
     UserDisabled,
@@ -99,7 +101,7 @@ from userfold.core.export_line import read_line
 from userfold.core.jsontext import decode
 from userfold.core.passwords import check_length
 from userfold.core.reading import Unread, read_all
-from userfold.core.records import EffectiveSettings, Key
+from userfold.core.records import EffectiveSettings, Key, Session
 from userfold.core.rules import apply
 from userfold.core.second_factors import totp_secret
 
@@ -152,6 +154,7 @@ CODES: dict[type[DomainError], str] = {
     UserDisabled: "user_disabled",
     UserLocked: "user_locked",
     SessionClosed: "session_closed",
+    SessionNotSampled: "session_not_sampled",
     VersionMismatch: "version_mismatch",
     # By its module's name, because pytest would collect a class that is called Test….
     errors.TestFailed: "test_failed",
@@ -432,6 +435,15 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {},
         "The session is unknown, ended or belongs elsewhere.",
         applying(upsert("a", {}, BROWSER, session_id="ses_z"), A),
+    ),
+    (
+        SessionNotSampled,
+        {},
+        "The session is not sampled, and what such sessions say is not applied in this project.",
+        lambda: run(
+            UpdateFromSession(project_id=PROJECT, author=BROWSER, session_id="ses_1", external_id="a"),
+            {Key("session", PROJECT, "ses_1"): Session(id="ses_1", sampled=False, created_at=1)},
+        ),
     ),
     (
         VersionMismatch,

@@ -21,7 +21,7 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     ├── SecondFactorNotSet, SecondFactorWrong
     ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
-    ├── UserDisabled, UserLocked, SessionClosed
+    ├── UserDisabled, UserLocked, SessionClosed, SessionNotSampled
     └── CommandBroken         our own bug, answered as one
 """
 
@@ -315,6 +315,12 @@ class SessionClosed(DomainError):
     """The session is unknown, ended or belongs elsewhere."""
 
     code = "session_closed"
+
+
+class SessionNotSampled(DomainError):
+    """The session is not sampled, and what such sessions say is not applied in this project."""
+
+    code = "session_not_sampled"
 
 
 class VersionMismatch(DomainError):

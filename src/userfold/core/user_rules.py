@@ -46,7 +46,6 @@ from userfold.core.errors import (
     FieldReadOnly,
     FieldUnknown,
     OperationInvalid,
-    SessionClosed,
     UserDisabled,
     UserNotFound,
 )
@@ -72,6 +71,7 @@ from userfold.core.records import (
 )
 from userfold.core.resending import key_of_creation, note_of_creation, user_made_before
 from userfold.core.sign_ins import revoke_all
+from userfold.core.tracking import keep, link, note_active, open_session
 from userfold.core.trust import Author, Ignored, judge, owned_after
 from userfold.core.user_secrets import NOTHING, Joined, gives_secrets, join_secrets
 
@@ -112,7 +112,9 @@ def update(command: UpdateUser, records: Records, mint: Mint, settings: Effectiv
 
 def upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = normal(identifiers.external_id, command.external_id, "/external_id")
-    session = _open_session(command, records)
+    session = None
+    if command.session_id is not None:
+        session = open_session(command.project_id, command.session_id, command.author, records, mint.now)
     claim, user = _named(command.project_id, external_id, records)
     edits = command.edits
     for edit in edits:
@@ -124,12 +126,13 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effectiv
         fields = attribute(session, "").fields | {"external_id"}
         edits = (Edit("replace", {"external_id": external_id}), *edits)
         applied = make(command, edits, records, mint, settings, fields=fields, named=external_id)
-        return _link(command, session, applied)
+        return _link(command, session, applied, records, mint.now)
     match_version(user.version, command.if_match)
     fields = attribute(session, user.id).fields
     if claim is not None and may_adopt(claim, user, command.author):
         return _adopt(command, user, external_id, edits, records, mint, settings)
-    return _link(command, session, change(command, user, edits, records, mint, settings, fields, named=external_id))
+    applied = change(command, user, edits, records, mint, settings, fields, named=external_id)
+    return _link(command, session, applied, records, mint.now)
 
 
 def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -416,25 +419,17 @@ def changed_user(
     return Applied(writes=writes, user=user, change=change, created=created, ignored=ignored)
 
 
-def _open_session(command: UpsertUser, records: Records) -> Session | None:
-    if command.session_id is None:
-        return None
-    session = read(records, Key("session", command.project_id, command.session_id), Session)
-    if session is None:
-        raise SessionClosed
-    # A deleted user's sessions are not deleted with it: they are dead from then on.
-    if session.user_id is not None and not read(records, Key("user", command.project_id, session.user_id), User):
-        raise SessionClosed
-    return session
-
-
-def _link(command: UpsertUser, session: Session | None, applied: Applied) -> Applied:
+def _link(command: UpsertUser, session: Session | None, applied: Applied, records: Records, now: int) -> Applied:
+    """With what becomes of the session: it was seen, and if it was nobody's, it is the user's from now on."""
     assert applied.user is not None
-    if session is None or not attribute(session, applied.user.id).links:
+    if session is None:
         return applied
-    linked = msgspec.structs.replace(session, user_id=applied.user.id, version=session.version + 1)
-    writes = {**applied.writes, Key("session", command.project_id, session.id): linked}
-    return msgspec.structs.replace(applied, writes=writes)
+    if attribute(session, applied.user.id).links:
+        session, noted = link(command.project_id, session, applied.user.id, records, now)
+    else:
+        noted = note_active(command.project_id, session, records, now)
+    _, kept = keep(command.project_id, session, records)
+    return msgspec.structs.replace(applied, writes={**applied.writes, **noted, **kept})
 
 
 def json_value(user: User, name: str) -> Any:

@@ -41,6 +41,8 @@ NEVER = {
     "user_id_protected": "browsers only",
     "user_deleted": "browsers only",
     "session_closed": "browsers only",
+    "session_not_sampled": "browsers only",
+    "origin_not_allowed": "browsers only",
     "rate_limited": "callers with a publishable key only",
     **dict.fromkeys(
         (
