@@ -271,6 +271,8 @@ class ProjectSettings(Record, frozen=True, kw_only=True):
     new_sessions_per_minute: PerMinute = 300
     new_users_per_minute: PerMinute = 120
     writes_per_minute: PerMinute = 3_000
+    # Whether a browser that names a user must prove that it is this user's. Vendors' SDKs bring no proof by themselves.
+    browser_identity: Literal["open", "verified"] = "open"
 
 
 AttributeType = Literal[
@@ -314,15 +316,23 @@ class Project(Record, frozen=True, kw_only=True):
     version: int = 1
 
 
+IdentityAlgorithm = Literal["HS256", "ES256"]
+
+
 class ApiKey(Record, frozen=True, kw_only=True):
-    """A credential of a project. Of a secret key only the SHA-256 is kept; a publishable key is public."""
+    """A credential of a project. Of a secret key only the SHA-256 is kept; a publishable key is public.
+
+    An identity key opens nothing: it verifies tokens by which the app's backend says who a browser's user is.
+    """
 
     id: str
     project_id: str
-    kind: Literal["secret", "publishable"]
+    kind: Literal["secret", "publishable", "identity"]
     name: str
     token_digest: str  # SHA-256, hexadecimal
     token: str | None = None  # of a publishable key only
+    algorithm: IdentityAlgorithm | None = None  # of an identity key only
+    verifier: str | None = None  # the same: a public key as PEM, or a shared secret, encrypted
     read_only: bool = False
     created_at: int
     revoked_at: int | None = None
