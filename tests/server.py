@@ -367,6 +367,7 @@ def in_process(runner: asyncio.Runner, store: Store) -> Iterator[InProcess]:
     app = runner.run(build_app(watched, images=images_in_memory(), public_url="http://userfold.test"))
     yield InProcess(runner, app, watched, runner.run(make_project(app)))
     runner.run(app.service.engine.close())
+    app.service.large_bodies.close()
     app.service.passwords.close()
     app.service.images.close()
 

@@ -185,8 +185,70 @@ class RemoveImage(Command, frozen=True, kw_only=True):
     if_match: IfMatch = None
 
 
+class AboutSession(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser says of its tracking session; what is None stays.
+
+    `metadata` and `integrations` join what is there: of each top-level key the last value wins.
+    """
+
+    environment: str | None = None
+    release: str | None = None
+    app_session_id: str | None = None
+    metadata: dict[str, Any] | None = None
+    integrations: dict[str, Any] | None = None
+    context: dict[str, str] | None = None
+
+
 class StartSession(Command, frozen=True, kw_only=True):
-    """Begin a tracking session that belongs to nobody yet."""
+    """Go on with the tracking session `resumes`, or begin one that belongs to nobody yet.
+
+    What is unknown, of another project, over or of a deleted user is not gone on with. `forced`: it is sampled,
+    whatever the project's rate is.
+    """
+
+    resumes: str | None = None
+    about: AboutSession = AboutSession()
+    forced: bool = False
+
+
+class UpdateFromSession(Command, frozen=True, kw_only=True):
+    """What a browser says in its tracking session: of the user whom it names, of the session itself, or of both.
+
+    All of it is done, or nothing. The user is made if there is none of that name.
+    """
+
+    session_id: str
+    external_id: str | None = None
+    edits: Edits = ()
+    about: AboutSession = AboutSession()
+    forced: bool = False
+    may_create: bool = True  # else an unknown external_id is refused
+    evidence: Evidence | None = None  # what the browser shows to prove that it is this user's
+
+
+class BrowserEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was done in a tracking session at `occurred_at` (ms, by the browser's clock)."""
+
+    name: str
+    properties: dict[str, Any]
+    occurred_at: int
+
+
+class RecordFromSession(Command, frozen=True, kw_only=True):
+    """Note what was done in a tracking session; `ends`: it is over then.
+
+    An event that cannot be kept is left out, and one that was noted before is not noted again.
+    """
+
+    session_id: str
+    events: tuple[BrowserEvent, ...] = ()
+    ends: bool = False
+
+
+class ExpireSessions(Command, frozen=True, kw_only=True):
+    """End those of these tracking sessions that were idle for long; remove what ended long ago and is nobody's."""
+
+    keys: tuple[Key, ...]
 
 
 class SignInUser(Command, frozen=True, kw_only=True):

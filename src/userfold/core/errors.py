@@ -20,7 +20,7 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     ├── PasswordNotSet, PasswordWrong
     ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
-    ├── UserDisabled, UserLocked, SessionClosed
+    ├── UserDisabled, UserLocked, SessionClosed, SessionNotSampled
     ├── IdentityMissing, IdentityInvalid
     └── CommandBroken         our own bug, answered as one
 """
@@ -303,6 +303,12 @@ class IdentityInvalid(DomainError):
     """The identity token does not prove who the user is: {reason}."""
 
     code = "identity_invalid"
+
+
+class SessionNotSampled(DomainError):
+    """The session is not sampled, and what such sessions say is not applied in this project."""
+
+    code = "session_not_sampled"
 
 
 class VersionMismatch(DomainError):

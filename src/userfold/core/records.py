@@ -204,6 +204,20 @@ class Erasure(Record, frozen=True, kw_only=True):
     at: int
 
 
+class Event(Record, frozen=True, kw_only=True):
+    """Something that a user did. No part of the user: it has no version, and the history does not tell of it."""
+
+    id: str  # sorts as `created_at` does, which is when it came; one that a tracking session tells of as `occurred_at`
+    user_id: str
+    session_id: str | None = None
+    name: str
+    properties: Bag = {}
+    occurred_at: int  # by the clock of whoever says so
+    created_at: int
+    source: str
+    actor: str
+
+
 class Session(Record, frozen=True, kw_only=True):
     """A browser's tracking session. A user that is linked stays linked."""
 
@@ -211,7 +225,20 @@ class Session(Record, frozen=True, kw_only=True):
     kind: Literal["tracking"] = "tracking"
     user_id: str | None = None
     status: Literal["active", "ended"] = "active"
+    ended_because: Literal["idle", "client_abort"] | None = None
+    sampled: bool = True  # else the browser was told that nothing of this visit is wanted
+    environment: str | None = None
+    release: str | None = None
+    app_session_id: str | None = None  # the app's own id of this visit
+    metadata: Bag = {}
+    integrations: Bag = {}  # {vendor: its ids of this visit}
+    context: Bag = {}  # what the browser told of itself: texts
+    early_events: tuple[Event, ...] = ()  # whose they are is not known yet; they become the user's who is linked
     created_at: int
+    seen_at: int = 0  # to the minute
+    ended_at: int | None = None
+    # While it is active: when it ends unless something comes. Afterwards: when it is removed (None: with its user).
+    expires_at: int | None = None
     version: int = 1
 
 
@@ -234,20 +261,6 @@ class SignIn(Record, frozen=True, kw_only=True):
         return self.status == "active" and now < self.expires_at
 
 
-class Event(Record, frozen=True, kw_only=True):
-    """Something that a user did. No part of the user: it has no version, and the history does not tell of it."""
-
-    id: str  # sorts as `created_at` does, which is when it came
-    user_id: str
-    session_id: str | None = None
-    name: str
-    properties: Bag = {}
-    occurred_at: int  # by the clock of whoever says so
-    created_at: int
-    source: str
-    actor: str
-
-
 class Secrets(Record, frozen=True, kw_only=True):
     """What proves that somebody is the user `id`. Never in a difference, a reply, a log or a history."""
 
@@ -259,6 +272,8 @@ class Secrets(Record, frozen=True, kw_only=True):
 
 
 PerMinute = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+# As a browser says it (RFC 6454, 6.1): lower case, without a path.
+Origin = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9+.-]*://[^/?#@A-Z]+$", max_length=255)]
 
 
 class ProjectSettings(Record, frozen=True, kw_only=True):
@@ -271,6 +286,9 @@ class ProjectSettings(Record, frozen=True, kw_only=True):
     new_sessions_per_minute: PerMinute = 300
     new_users_per_minute: PerMinute = 120
     writes_per_minute: PerMinute = 3_000
+    allowed_origins: Annotated[tuple[Origin, ...], msgspec.Meta(max_length=100)] = ()  # of pages; none: all are
+    sampling_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # the share of tracking sessions that are sampled
+    unsampled_updates: Literal["refuse", "apply"] = "refuse"  # what a session that is not sampled says
     # Whether a browser that names a user must prove that it is this user's. Vendors' SDKs bring no proof by themselves.
     browser_identity: Literal["open", "verified"] = "open"
 

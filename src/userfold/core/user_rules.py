@@ -46,7 +46,6 @@ from userfold.core.errors import (
     FieldReadOnly,
     FieldUnknown,
     OperationInvalid,
-    SessionClosed,
     UserDisabled,
     UserNotFound,
 )
@@ -73,6 +72,7 @@ from userfold.core.records import (
     User,
 )
 from userfold.core.sign_ins import revoke_all
+from userfold.core.tracking import keep, link, open_session
 from userfold.core.trust import Author, Ignored, judge, owned_after
 
 _OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "system")
@@ -110,7 +110,9 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effectiv
 
 def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = command.external_id
-    session = _open_session(command, records)
+    session = None
+    if command.session_id is not None:
+        session = open_session(command.project_id, command.session_id, command.author, records, mint.now)
     claim, user = user_named(command.project_id, external_id, records)
     edits = command.edits
     for edit in edits:
@@ -122,12 +124,13 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effecti
         fields = _fields(session, "", command.author) | {"external_id"}
         edits = (Edit("replace", {"external_id": external_id}), *edits)
         applied = make(command, edits, records, mint, settings, fields=fields, named=external_id)
-        return _link(command, session, applied)
+        return _link(command, session, applied, records)
     match_version(user.version, command.if_match)
     fields = _fields(session, user.id, command.author)
     if claim is not None and may_adopt(claim, user, command.author):
         return _adopt(command, user, external_id, edits, records, mint, settings)
-    return _link(command, session, _change(command, user, edits, records, mint, settings, fields, named=external_id))
+    applied = _change(command, user, edits, records, mint, settings, fields, named=external_id)
+    return _link(command, session, applied, records)
 
 
 def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -407,25 +410,16 @@ def changed_user(
     return Applied(writes=writes, user=user, change=change, created=created, ignored=ignored)
 
 
-def _open_session(command: UpsertUser, records: Records) -> Session | None:
-    if command.session_id is None:
-        return None
-    session = read(records, Key("session", command.project_id, command.session_id), Session)
-    if session is None:
-        raise SessionClosed
-    # A deleted user's sessions are not deleted with it: they are dead from then on.
-    if session.user_id is not None and not read(records, Key("user", command.project_id, session.user_id), User):
-        raise SessionClosed
-    return session
-
-
-def _link(command: UpsertUser, session: Session | None, applied: Applied) -> Applied:
+def _link(command: UpsertUser, session: Session | None, applied: Applied, records: Records) -> Applied:
+    """With what becomes of the session: it was seen, and if it was nobody's, it is the user's from now on."""
     assert applied.user is not None
-    if session is None or not attribute(session, applied.user.id).links:
+    if session is None:
         return applied
-    linked = msgspec.structs.replace(session, user_id=applied.user.id, version=session.version + 1)
-    writes = {**applied.writes, Key("session", command.project_id, session.id): linked}
-    return msgspec.structs.replace(applied, writes=writes)
+    writes = applied.writes
+    if attribute(session, applied.user.id).links:
+        session, early = link(command.project_id, session, applied.user.id, records)
+        writes = writes | early
+    return msgspec.structs.replace(applied, writes=writes | keep(command.project_id, session, records))
 
 
 def _fields(session: Session | None, user_id: str, author: Author) -> frozenset[str]:

@@ -34,6 +34,7 @@ STATUS: dict[type[Exception], int] = {
     core.UserDisabled: 403,
     core.UserLocked: 403,
     core.SessionClosed: 409,
+    core.SessionNotSampled: 409,
     core.IdentityMissing: 403,
     core.IdentityInvalid: 403,
     core.VersionMismatch: 412,

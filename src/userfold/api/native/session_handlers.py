@@ -11,7 +11,7 @@ from userfold.api.native.shapes import Introspection, NewSession, SessionInput, 
 from userfold.api.wire import Reply, Request, Service, json_reply
 from userfold.core.commands import RevokeSignIn, RevokeSignIns, SignInUser
 from userfold.core.errors import SessionNotFound
-from userfold.core.records import Key, SignIn, User
+from userfold.core.records import Key, Session, SignIn, User
 from userfold.core.sign_ins import is_signed_in
 
 NOT_ACTIVE = Introspection(active=False)
@@ -67,12 +67,16 @@ async def revoke_sessions(service: Service, request: Request) -> Reply:
 
 
 async def read_session(service: Service, request: Request) -> Reply:
-    """One sign-in."""
+    """One session: a sign-in, or a browser's visit."""
     request.query(())
-    found = await _session(service, request.project_id, request.params["id"])
-    if found is None:
-        raise SessionNotFound(session_id=request.params["id"])
-    return json_reply(200, wire.session(found, service.engine.now()))
+    session_id = request.params["id"]
+    found = await _session(service, request.project_id, session_id)
+    if found is not None:
+        return json_reply(200, wire.session(found, service.engine.now()))
+    visit = await _tracking_session(service, request.project_id, session_id)
+    if visit is None:
+        raise SessionNotFound(session_id=session_id)
+    return json_reply(200, visit)
 
 
 async def revoke_session(service: Service, request: Request) -> Reply:
@@ -110,3 +114,13 @@ async def _session(service: Service, project_id: str, session_id: str) -> SignIn
     key = Key("sign_in", project_id, session_id)
     found = (await service.store.get((key,)))[key]
     return found if isinstance(found, SignIn) else None
+
+
+async def _tracking_session(service: Service, project_id: str, session_id: str) -> Session | None:
+    """The session, unless its user was deleted: then a sweep has yet to remove it."""
+    key = Key("session", project_id, session_id)
+    found = (await service.store.get((key,)))[key]
+    if not isinstance(found, Session) or found.user_id is None:
+        return found if isinstance(found, Session) else None
+    at = Key("user", project_id, found.user_id)
+    return None if (await service.store.get((at,)))[at] is None else found
