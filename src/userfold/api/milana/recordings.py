@@ -16,7 +16,7 @@ from userfold.core.errors import InputError, JsonInvalid, JsonTooDeep
 
 PAGE_VIEW = "page_view"
 
-_MARK = b'"V"'  # the tag: what has it nowhere is not looked into
+_CUSTOM = 5  # rrweb's type of events that are not its own
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,10 +27,18 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     ends: bool
 
 
-class _Batch(msgspec.Struct, frozen=True):
-    """A batch as it is sent, its events as text."""
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    """An event as it is sent. All have all three: so a batch has no more events than its size allows for."""
 
-    events: list[msgspec.Raw] = []
+    type: int
+    timestamp: int | float
+    data: msgspec.Raw
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """A batch as it is sent."""
+
+    events: list[_Event] = []
     isClientAbort: bool = False  # noqa: N815 - Milana's name
 
 
@@ -38,28 +46,29 @@ _decode = msgspec.json.Decoder(_Batch).decode
 
 
 def read(text: bytes) -> Recording:
-    """The recording in the text of a batch. Raises an `InputError` if it is none; an event that is none is left out."""
+    """The recording in the text of a batch. Raises an `InputError` if it is none."""
     try:
         batch = _decode(text)
     except RecursionError:
         raise JsonTooDeep(levels_max=jsontext.TEXT_LEVELS_MAX) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JsonInvalid(reason=str(error)) from None
-    texts = [text for text in map(bytes, batch.events) if _MARK in text]
-    found = [(event, len(text)) for text in texts if (event := _event(text)) is not None]
+    found = [(event, len(sent.data)) for sent in batch.events if (event := _event(sent)) is not None]
     return Recording(
         events=tuple(event for event, _ in found), size=sum(size for _, size in found), ends=batch.isClientAbort
     )
 
 
-def _event(text: bytes) -> BrowserEvent | None:
+def _event(sent: _Event) -> BrowserEvent | None:
+    if sent.type != _CUSTOM:
+        return None
     try:
-        event = jsontext.decode(text)
+        data = jsontext.decode(bytes(sent.data))
     except InputError:
         return None
-    match event:
-        case {"type": 5, "timestamp": int() | float() as at, "data": {"tag": "V", "payload": dict() as payload}}:
-            return _of_payload(payload, int(at))
+    match data:
+        case {"tag": "V", "payload": dict() as payload}:
+            return _of_payload(payload, int(sent.timestamp))
         case _:
             return None
 
