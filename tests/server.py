@@ -27,6 +27,7 @@ from userfold.core.commands import CreateProject
 from userfold.core.ids import make_id
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, EffectiveSettings, Key, Project, Record, User
+from userfold.encryption import encryption_in_memory
 from userfold.engine import random_bits
 from userfold.first_start import OPERATOR
 from userfold.images import images_in_memory
@@ -364,12 +365,18 @@ class InProcess:
 def in_process(runner: asyncio.Runner, store: Store) -> Iterator[InProcess]:
     """The application over `store`, with one project. The store is not closed."""
     watched = Watched(store)
-    app = runner.run(build_app(watched, images=images_in_memory(), public_url="http://userfold.test"))
+    app = runner.run(_build(watched))
     yield InProcess(runner, app, watched, runner.run(make_project(app)))
     runner.run(app.service.engine.close())
     app.service.large_bodies.close()
     app.service.passwords.close()
     app.service.images.close()
+
+
+async def _build(store: Store) -> App:
+    """The application with what goes with the process."""
+    images, encryption = images_in_memory(), encryption_in_memory()
+    return await build_app(store, images=images, encryption=encryption, public_url="http://userfold.test")
 
 
 async def make_project(app: App) -> Keys:

@@ -21,6 +21,7 @@ from userfold.api.native import pages as native_pages
 from userfold.api.native import routes as native
 from userfold.core.image_names import content_type_of_image, is_image_name
 from userfold.directory import Directory
+from userfold.encryption import Encryption
 from userfold.engine import Engine, Stopping
 from userfold.forwarded import Network, is_local
 from userfold.images import Images
@@ -108,6 +109,7 @@ async def build_app(
     store: Store,
     *,
     images: Images,
+    encryption: Encryption,
     public_url: str,
     trusted_proxies: tuple[Network, ...] = (),
     access_log: bool = False,
@@ -118,7 +120,8 @@ async def build_app(
         engine=Engine(store, clock_ms=clock_ms),
         store=store,
         images=images,
-        directory=Directory(store),
+        encryption=encryption,
+        directory=Directory(store, decrypt=encryption.decrypt),
         public_url=public_url,
         trusted_proxies=trusted_proxies,
         access_log=access_log,

@@ -1,4 +1,4 @@
-"""Looks for trouble before it is somebody's night: settings, folder, lock, store, clock. Changes nothing."""
+"""Looks for trouble before it is somebody's night: settings, folder, lock, store, clock, keys. Changes nothing."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import difflib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from userfold.core.queries import UserQuery
 from userfold.core.records import Project
+from userfold.encryption import Encryption, SecretUnreadable
 from userfold.first_start import KEYS_FILE
+from userfold.key_rotation import pages_of_totp_secrets
 from userfold.locks import FOLDER_LOCK, CannotLock, holder, lock_of
-from userfold.server import open_store
+from userfold.server import open_encryption, open_store
 from userfold.settings import Settings, variables
 from userfold.storage.port import Finding, MaintainedStore, SchemaTooNew, StoreError
 
-ENCRYPTION_KEY_FILE = "secret.key"
 PREFIX = "USERFOLD_"
 FREE_BYTES_LOW = 1 << 30
 FREE_BYTES_NONE = 64 << 20  # the log of one busy minute
 CLOCK_AHEAD_MS_MAX = 1_000  # the server keeps time from going back, and may be that much ahead of the clock
+SECRETS_LOOKED_AT = 1_000
 UNREADABLE = (
     "check --data and USERFOLD_DATABASE_URL, and the owner and the mode of the file and its folder; if it is damaged: "
     "keep the files as they are, and restore the last backup beside them"
@@ -103,7 +105,7 @@ def _private(path: Path) -> Finding:
 
 
 def _secret_files(settings: Settings) -> tuple[Path, ...]:
-    kept = (settings.data / KEYS_FILE, settings.data / ENCRYPTION_KEY_FILE)
+    kept = (settings.data / KEYS_FILE, settings.encryption_key_file)
     # In the data folder, the folder's own mode protects the database.
     return kept if settings.database.parent == settings.data else (*kept, settings.database)
 
@@ -160,6 +162,7 @@ async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
         schema = store.schema()
         if schema.found == schema.known:  # else users cannot be read
             findings.append(await _clock(store, now))
+            findings.append(await _encryption(settings, store, full=full))
     except SchemaTooNew as error:
         findings.append(
             _failed("store", str(error), "install the newer Userfold again, or restore a backup made before")
@@ -169,6 +172,51 @@ async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
     finally:
         await store.close()
     return findings
+
+
+async def _encryption(settings: Settings, store: MaintainedStore, *, full: bool) -> Finding:
+    """Whether the keys are there, and are those of this database."""
+    restore = "put back the key that this database had: into USERFOLD_ENCRYPTION_KEY, or as a line of the key file"
+    try:
+        encryption = open_encryption(settings, make=False)
+    except StoreError as error:
+        if [page async for page in _some_pages(store, full=False)]:
+            return _failed("encryption", f"{error}; users have TOTP secrets that cannot be read without it", restore)
+        if settings.encryption_key_file.exists():
+            return _failed("encryption", str(error), restore)
+        return _ok("encryption", "there is no key yet, and nothing is encrypted", "`userfold serve` makes one")
+    looked_at = unreadable = old = 0
+    async for page in _some_pages(store, full=full):
+        for secret in page:
+            looked_at += 1
+            unreadable += not _reads(encryption, secret)
+            old += not encryption.is_current(secret)
+    if unreadable:
+        return _failed("encryption", f"none of the keys can read {unreadable} of {looked_at} TOTP secrets", restore)
+    if old:
+        advice = "`userfold encryption rotate` encrypts them with the first; then the others can go"
+        return _warning(
+            "encryption", f"{old} of {looked_at} TOTP secrets were not encrypted with the first key", advice
+        )
+    return _ok("encryption", f"the first key reads all {looked_at} TOTP secrets that were looked at")
+
+
+async def _some_pages(store: MaintainedStore, *, full: bool) -> AsyncIterator[list[str]]:
+    """What is encrypted, a page at a time, and not all of it unless `full`."""
+    left = SECRETS_LOOKED_AT
+    async for page in pages_of_totp_secrets(store):
+        yield [secrets.totp_secret for _, secrets in page if secrets.totp_secret is not None]
+        left -= len(page)
+        if left <= 0 and not full:
+            return
+
+
+def _reads(encryption: Encryption, secret: str) -> bool:
+    try:
+        encryption.decrypt(secret)
+    except SecretUnreadable:
+        return False
+    return True
 
 
 async def _clock(store: MaintainedStore, now: int) -> Finding:

@@ -19,6 +19,7 @@ import uvicorn
 import uvloop
 
 from userfold.app import App, build_app
+from userfold.encryption import Encryption, make_key_file, read_keys
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.images import images_in
 from userfold.locks import hold_data
@@ -54,6 +55,16 @@ def open_store(settings: Settings) -> MaintainedStore:
     return SQLiteStore(settings.database)
 
 
+def open_encryption(settings: Settings, *, make: bool) -> Encryption:
+    """With the keys that the settings name. `make` a key if there is none. Raises `StoreUnavailable`."""
+    if settings.encryption_keys:
+        return Encryption(settings.encryption_keys)
+    file = settings.encryption_key_file
+    if make and make_key_file(file):
+        log.info("a new encryption key was made: %s. Keep a copy of it, apart from the backups", file)
+    return Encryption(read_keys(file))
+
+
 def own_address(settings: Settings, address: str) -> str:
     """How clients reach the server, where nobody said it: at `address`, which it listens at.
 
@@ -80,6 +91,7 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
         app = await build_app(
             store,
             images=images_in(settings.images),
+            encryption=open_encryption(settings, make=True),
             public_url=settings.public_url or own_address(settings, address),
             trusted_proxies=settings.trusted_proxies,
             access_log=settings.access_log,

@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[Network, ...] = ()
     log_format: str = "text"
     access_log: bool = False
+    encryption_keys: tuple[str, ...] = ()  # none: those of `encryption_key_file`
     # For the first project, when it is made.
     secret_key: str | None = None
     publishable_key: str | None = None
@@ -43,6 +44,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def images(self) -> Path:
         """The folder of users' pictures."""
         return self.data / "images"
+
+    @property
+    def encryption_key_file(self) -> Path:
+        """Where the keys are if the environment has none: the first encrypts, all decrypt."""
+        return self.data / "secret.key"
 
 
 def read_settings(
@@ -65,6 +71,7 @@ def read_settings(
         trusted_proxies=_networks(environment, "USERFOLD_TRUSTED_PROXIES"),
         log_format=_choice(environment, "USERFOLD_LOG", ("text", "json")),
         access_log=access_log or _choice(environment, "USERFOLD_ACCESS_LOG", ("false", "true")) == "true",
+        encryption_keys=_encryption_keys(environment),
         secret_key=_prefixed(environment, "USERFOLD_SECRET_KEY", "sk_"),
         publishable_key=_prefixed(environment, "USERFOLD_PUBLISHABLE_KEY", "key_"),
         product_id=_product_id(environment),
@@ -129,6 +136,17 @@ def _prefixed(environment: Mapping[str, str], name: str, prefix: str) -> str | N
     if value is not None and not re.fullmatch(prefix + "[!-~]+", value):
         raise SettingInvalid(f"{name} must begin with {prefix}, and go on without blanks or special characters")
     return value
+
+
+def _encryption_keys(environment: Mapping[str, str]) -> tuple[str, ...]:
+    given = environment.get("USERFOLD_ENCRYPTION_KEY") or ""
+    keys = tuple(key.strip() for key in given.split(",") if key.strip())
+    # 32 bytes, as `userfold encryption new-key` prints them.
+    if not all(re.fullmatch("[A-Za-z0-9_-]{43}=", key) for key in keys):
+        raise SettingInvalid(
+            "USERFOLD_ENCRYPTION_KEY must hold keys as `userfold encryption new-key` prints them, separated by commas"
+        )
+    return keys
 
 
 def _product_id(environment: Mapping[str, str]) -> str | None:

@@ -13,13 +13,14 @@ from typing import Literal
 import msgspec
 
 from userfold.core.claims import identifier_key, names_of
-from userfold.core.commands import Command, CreateUser, Edit, ImportUser
+from userfold.core.commands import Command, CreateUser, Edit, ImportUser, TotpSecret
 from userfold.core.errors import DomainError, IdentifierTaken, InputError
 from userfold.core.export_line import NewUser, read_line, write_head, write_tail
 from userfold.core.jsontext import decode, encode
 from userfold.core.queries import UserQuery, position
 from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Record, Secrets, Segment, User
 from userfold.core.trust import Author
+from userfold.encryption import Encryption
 from userfold.engine import Busy, Engine
 from userfold.storage.port import Store, StoreError, StoreUnavailable
 
@@ -65,8 +66,9 @@ class LineTooLong(InputError):
 # Out.
 
 
-async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> AsyncIterator[bytes]:
+async def export_lines(store: Store, project_id: str, *, secrets_by: Encryption | None) -> AsyncIterator[bytes]:
     """All users of a project, oldest first. Each piece is a whole line, or, of a long history, a part of one.
+    With their secrets, if it is said by what these can be decrypted.
 
     Each line is a user as of one moment; an export while others write is not as of one moment as a whole. Whoever
     is deleted meanwhile may be missing. Raises a `StoreError`.
@@ -80,7 +82,7 @@ async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> 
     while True:
         page = await store.users(UserQuery(project_id=project_id, after=after, limit=PAGE_SIZE))
         for user in page:
-            async for piece in _line(store, project_id, user, segments, with_secrets):
+            async for piece in _line(store, project_id, user, segments, secrets_by):
                 yield piece
         if len(page) < PAGE_SIZE:
             return
@@ -88,15 +90,16 @@ async def export_lines(store: Store, project_id: str, *, with_secrets: bool) -> 
 
 
 async def _line(
-    store: Store, project_id: str, listed: User, segments: Mapping[str, str], with_secrets: bool
+    store: Store, project_id: str, listed: User, segments: Mapping[str, str], secrets_by: Encryption | None
 ) -> AsyncIterator[bytes]:
     found = await _as_of_one_moment(store, project_id, listed)
     if found is None:
         return
     user, records = found
     claims = [record for record in records if isinstance(record, Identifier)]
-    secrets = next((record for record in records if isinstance(record, Secrets)), None) if with_secrets else None
-    head, tail = write_head(user, claims, segments), write_tail(secrets)
+    secrets = next((record for record in records if isinstance(record, Secrets)), None)
+    told = None if secrets_by is None else _decrypted(secrets, secrets_by)
+    head, tail = write_head(user, claims, segments), write_tail(told)
     changes = [record for record in records if isinstance(record, Change)]
     if changes:
         yield head + b",".join(map(encode, changes)) + tail
@@ -152,6 +155,7 @@ async def import_lines(
     project_id: str,
     settings: EffectiveSettings,
     lines: Iterable[bytes],
+    encryption: Encryption,
     *,
     on_taken: OnTaken = "refuse",
     noted: Callable[[Report], None] = lambda report: None,
@@ -162,7 +166,7 @@ async def import_lines(
     """
     report = Report()
     for window in _windows(lines):
-        report = await _import_window(engine, project_id, settings, window, on_taken, report)
+        report = await _import_window(engine, project_id, settings, window, encryption, on_taken, report)
         noted(report)
     return report
 
@@ -172,6 +176,7 @@ async def _import_window(
     project_id: str,
     settings: EffectiveSettings,
     window: list[tuple[int, bytes]],
+    encryption: Encryption,
     on_taken: OnTaken,
     report: Report,
 ) -> Report:
@@ -179,7 +184,7 @@ async def _import_window(
     stopped: tuple[int, DomainError | StoreError | Busy] | None = None
     for number, text in window:
         try:
-            commands.append((number, _command(project_id, text, on_taken)))
+            commands.append((number, _command(project_id, text, encryption, on_taken)))
         except DomainError as refusal:
             stopped = number, refusal
             break
@@ -224,11 +229,14 @@ def _windows(lines: Iterable[bytes]) -> Iterator[list[tuple[int, bytes]]]:
         yield window
 
 
-def _command(project_id: str, text: bytes, on_taken: OnTaken) -> Command:
+def _command(project_id: str, text: bytes, encryption: Encryption, on_taken: OnTaken) -> Command:
     if len(text) > LINE_BYTES_MAX:
         raise LineTooLong(size_max=LINE_BYTES_MAX)
     line, replace = read_line(decode(text)), on_taken == "replace"
     if not isinstance(line, NewUser):
+        if line.secrets is not None:
+            encrypted = _encrypted(line.secrets.totp_secret, encryption)
+            line = msgspec.structs.replace(line, secrets=msgspec.structs.replace(line.secrets, totp_secret=encrypted))
         return ImportUser(project_id=project_id, author=IMPORT, line=line, replace=replace)
     return CreateUser(
         project_id=project_id,
@@ -237,8 +245,22 @@ def _command(project_id: str, text: bytes, on_taken: OnTaken) -> Command:
         user_id=line.id,
         created_at=line.created_at,
         password_digest=line.password_digest,
+        totp_secret=_encrypted(line.totp_secret, encryption),
+        backup_code_digests=line.backup_code_digests,
         replace=replace,
     )
+
+
+def _encrypted(secret: TotpSecret, encryption: Encryption) -> TotpSecret:
+    """A secret of a line as the store keeps it."""
+    return encryption.encrypt(secret) if isinstance(secret, str) else secret
+
+
+def _decrypted(secrets: Secrets | None, encryption: Encryption) -> Secrets | None:
+    """Secrets as a line has them. Raises `SecretUnreadable`."""
+    if secrets is None or secrets.totp_secret is None:
+        return secrets
+    return msgspec.structs.replace(secrets, totp_secret=encryption.decrypt(secrets.totp_secret))
 
 
 def _is_there_already(command: Command, outcome: BaseException) -> bool:

@@ -132,6 +132,13 @@ def by_clerks_api(path: str, document: Any, **fields: Any) -> Meet:
     return meet
 
 
+def compromised_password(browser: Browser) -> httpx.Response:
+    password = {"password": "correct horse battery"}
+    path = f"/clerk/v1/users/{browser.api.ask('POST', '/clerk/v1/users', password).json()['id']}"
+    browser.api.ask("POST", f"{path}/password/set_compromised")
+    return browser.api.ask("POST", f"{path}/verify_password", password)
+
+
 def last_address(browser: Browser) -> httpx.Response:
     user = browser.api.user(email_addresses=["ada@example.com"])
     return browser.api.ask("DELETE", f"/clerk/v1/email_addresses/{user['email_addresses'][0]['id']}")
@@ -209,6 +216,16 @@ MET_BY_CLERKS_CLIENTS: dict[str, tuple[Meet, str]] = {
     "address_unverified": (unverified_primary, "form_verification_needed"),
     "identifier_last": (last_address, "identification_deletion_failed"),
     "password_not_set": (by_clerks_api("/verify_password", {"password": "correct horse"}), "no_password_set"),
+    "password_compromised": (compromised_password, "password_reset_required"),
+    "totp_secret_invalid": (
+        lambda browser: browser.api.ask("POST", "/clerk/v1/users", {"totp_secret": "1"}),
+        "invalid_totp_secret_code",
+    ),
+    "second_factor_not_set": (by_clerks_api("/verify_totp", {"code": "123456"}), "totp_disabled"),
+    "second_factor_wrong": (
+        by_clerks_api("/verify_totp", {"code": "wrong-code"}, backup_codes=["right-code"]),
+        "totp_incorrect_code",
+    ),
     "password_wrong": (
         by_clerks_api("/verify_password", {"password": "wrong horse"}, password="correct horse battery"),
         "incorrect_password",

@@ -125,7 +125,6 @@ class Tab:
         """What a function of the SDK comes to."""
         return self.page.evaluate("([name, given]) => milana[name](...given)", [name, list(arguments)])
 
-    @property
     def session_id(self) -> str | None:
         """The session that the SDK believes to be in."""
         found: str | None = self.page.evaluate("sessionStorage.getItem('sessionId')")

@@ -51,7 +51,7 @@ def test_what_is_well_is_said_too_and_ends_with_0(inside: Inside) -> None:
     assert "warning" not in done.out
     findings = inside.ok("doctor", "--json").json()
     names = ["settings", "public URL", "data folder", "mode", "free space", "lock", "store", "journal", "log", "damage"]
-    assert [finding["about"] for finding in findings] == [*names, "clock"]
+    assert [finding["about"] for finding in findings] == [*names, "clock", "encryption"]
     assert {finding["state"] for finding in findings} == {"ok"}
     assert done.table()[0].startswith("settings ")
     assert len(done.table()) == len(findings)

@@ -42,7 +42,7 @@ def test_every_option_says_what_it_is_for(words: tuple[str, ...]) -> None:
     assert unexplained == []
 
 
-@pytest.mark.parametrize("group", [(), ("users",), ("keys",), ("projects",)], ids=" ".join)
+@pytest.mark.parametrize("group", [(), ("users",), ("keys",), ("projects",), ("encryption",)], ids=" ".join)
 def test_a_group_alone_shows_what_there_is_and_is_wrong_use(inside: Inside, group: tuple[str, ...]) -> None:
     done = inside.run(*group)
     assert (done.status, done.out) == (2, "")

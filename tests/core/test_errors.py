@@ -34,12 +34,14 @@ from userfold.core.commands import (
     CreateAttribute,
     CreateSegment,
     DeleteAttribute,
+    MarkPassword,
     Once,
     RemoveAddress,
     RevokeKey,
     RevokeSignIn,
     UpdateProject,
     UpdateUser,
+    UseBackupCode,
 )
 from userfold.core.errors import (
     AddressNotFound,
@@ -74,15 +76,19 @@ from userfold.core.errors import (
     NumberInvalid,
     OperationInvalid,
     OperationUnknown,
+    PasswordCompromised,
     PasswordNotSet,
     PasswordTooLong,
     PasswordTooShort,
     PasswordWrong,
     PathNotFound,
     ProjectNotFound,
+    SecondFactorNotSet,
+    SecondFactorWrong,
     SegmentNotFound,
     SessionClosed,
     SessionNotFound,
+    TotpSecretInvalid,
     UserDeleted,
     UserDisabled,
     UserIdProtected,
@@ -98,6 +104,7 @@ from userfold.core.passwords import check_length
 from userfold.core.reading import Unread, read_all
 from userfold.core.records import EffectiveSettings, Key
 from userfold.core.rules import apply
+from userfold.core.second_factors import totp_secret
 
 # Callers rely on these: a code never changes and never means something else.
 CODES: dict[type[DomainError], str] = {
@@ -138,6 +145,10 @@ CODES: dict[type[DomainError], str] = {
     ImageTooLarge: "image_too_large",
     PasswordNotSet: "password_not_set",
     PasswordWrong: "password_wrong",
+    PasswordCompromised: "password_compromised",
+    TotpSecretInvalid: "totp_secret_invalid",
+    SecondFactorNotSet: "second_factor_not_set",
+    SecondFactorWrong: "second_factor_wrong",
     HistoryInvalid: "history_invalid",
     UserIdProtected: "user_id_protected",
     UserDeleted: "user_deleted",
@@ -160,8 +171,9 @@ NOT_RAISED_BY_THE_CORE: dict[type[DomainError], str] = {
     CommandBroken: "the engine's, for a rule that failed in a way of its own",
     ImageInvalid: "that of `images`, which decodes them, because that takes longer than a rule may",
     ImageTooLarge: "the same",
-    PasswordNotSet: "the API's that verifies passwords, because that takes longer than a rule may",
-    PasswordWrong: "the same",
+    PasswordWrong: "the API's that verifies passwords, because that takes longer than a rule may",
+    PasswordCompromised: "the same",
+    SecondFactorNotSet: "the API's that verifies codes, for the same reason",
     VersionNotFound: "the native API's, for a version that its history does not reach",
 }
 
@@ -329,6 +341,24 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"address_id": "idn_z"},
         "There is no email address or phone number idn_z in this project.",
         editing(RemoveAddress, "idn_z"),
+    ),
+    (
+        PasswordNotSet,
+        {},
+        "The user has no password.",
+        applying(MarkPassword(project_id=PROJECT, author=BACKEND, user_id="user_a", compromised=True), A),
+    ),
+    (
+        TotpSecretInvalid,
+        {"path": "/totp_secret", "reason": "it is not base 32"},
+        "The TOTP secret at /totp_secret cannot be used: it is not base 32.",
+        lambda: totp_secret("1", "/totp_secret"),
+    ),
+    (
+        SecondFactorWrong,
+        {"path": "/code"},
+        "The code at /code is not good, or not any more: each is accepted once.",
+        applying(UseBackupCode(project_id=PROJECT, author=BACKEND, user_id="user_a", digest="x"), A),
     ),
     (
         AddressUnverified,

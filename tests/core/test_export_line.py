@@ -17,6 +17,8 @@ from userfold.core.jsontext import decode, encode
 from userfold.core.records import Identifier, Secrets
 
 BCRYPT = "$2b$10$" + "a" * 53
+CODE = "$2b$04$" + "b" * 53
+SECRET = "JBSWY3DPEHPK3PXP"
 Line = dict[str, Any]
 
 EMAIL = {
@@ -53,9 +55,20 @@ def full() -> Line:
         external_id_aliases=["b"],
         image=IMAGE,
         password_enabled=True,
+        totp_enabled=True,
+        backup_codes_enabled=True,
+        second_factor_enabled_at=NOW,
+        legal_accepted_at=NOW,
+        create_organizations_limit=0,
     ) | {
         "system": {"identifiers": {"external_id|b": "browser"}},
-        "secrets": {"password_digest": BCRYPT, "totp_secret": None, "backup_code_digests": ["x"], "version": 3},
+        "secrets": {
+            "password_digest": BCRYPT,
+            "totp_secret": SECRET,
+            "totp_step": 7,
+            "backup_code_digests": [CODE],
+            "version": 3,
+        },
     }
 
 
@@ -76,23 +89,35 @@ def test_what_is_written_is_what_was_read() -> None:
     assert encode(decode(text)) + b"\n" == text
     given["system"] = {"identifiers": read.set_by}
     assert decode(text) == given
-    assert read.secrets == Secrets(id="user_a", password_digest=BCRYPT, backup_code_digests=("x",), version=3)
+    assert read.secrets == Secrets(
+        id="user_a",
+        password_digest=BCRYPT,
+        totp_secret=SECRET,
+        totp_step=7,
+        backup_code_digests=(CODE,),
+        version=3,
+    )
 
 
 def test_a_field_that_is_newer_than_the_export_has_its_default() -> None:
     given = line("user_a")
-    del given["user"]["password_enabled"]
-    given["changes"][0]["operations"].pop()
+    del given["user"]["delete_self_enabled"]
+    operations = given["changes"][0]["operations"]
+    given["changes"][0]["operations"] = [o for o in operations if o["path"] != "/delete_self_enabled"]
     read = read_line(given)
     assert isinstance(read, UserLine)
-    assert read.user.password_enabled is False
-    given["user"]["password_enabled"] = False  # the user was written by a newer program, its first change was not
+    assert read.user.delete_self_enabled is True
+    given["user"]["delete_self_enabled"] = True  # the user was written by a newer program, its first change was not
     assert isinstance(read_line(given), UserLine)
 
 
 def test_a_line_with_a_user_alone_is_a_new_user() -> None:
     read = read_line({"user": {"id": "42", "created_at": 5, "name": "Ada"}, "secrets": {"password_digest": BCRYPT}})
     assert read == NewUser(fields={"name": "Ada"}, id="42", created_at=5, password_digest=BCRYPT)
+    secrets = {"totp_secret": "jbsw y3dp-ehpk3pxp=", "backup_code_digests": [CODE]}
+    assert read_line({"user": {"id": "42"}, "secrets": secrets}) == NewUser(
+        fields={}, id="42", created_at=None, totp_secret=SECRET, backup_code_digests=(CODE,)
+    )
     assert read_line({"user": {"external_id": "a"}}) == NewUser(
         fields={"external_id": "a"}, id=None, created_at=None, password_digest=UNSET
     )
@@ -227,7 +252,30 @@ BAD: list[tuple[Callable[[Line], None], str, str]] = [
     (put("secrets", "password_digest", value="x"), "field_format_invalid", "/secrets/password_digest"),
     (put("secrets", "password_digest", value=None), "field_invalid", "/secrets/password_digest"),
     (put("secrets", "totp_secret", value=5), "field_invalid", "/secrets/totp_secret"),
+    (put("secrets", "totp_secret", value=None), "field_invalid", "/secrets/totp_secret"),
+    (put("secrets", "totp_secret", value="10"), "totp_secret_invalid", "/secrets/totp_secret"),
+    (put("secrets", "totp_secret", value=SECRET.lower()), "field_format_invalid", "/secrets/totp_secret"),
+    (put("secrets", "totp_step", value=-1), "field_invalid", "/secrets/totp_step"),
+    (put("secrets", "backup_code_digests", value=["x"]), "field_format_invalid", "/secrets/backup_code_digests/0"),
+    (put("secrets", "backup_code_digests", value=[]), "field_invalid", "/secrets/backup_code_digests"),
+    (put("secrets", "backup_code_digests", value=[CODE, CODE]), "field_invalid", "/secrets/backup_code_digests"),
+    (
+        put("secrets", "backup_code_digests", value=[f"{CODE[:-2]}{n}" for n in range(10, 31)]),
+        "field_invalid",
+        "/secrets/backup_code_digests",
+    ),
+    (
+        put("secrets", "backup_code_digests", value=["$2b$13$" + "b" * 53]),
+        "field_format_invalid",
+        "/secrets/backup_code_digests/0",
+    ),
+    (both("legal_accepted_at", -1), "field_invalid", "/legal_accepted_at"),
+    (both("create_organizations_limit", -1), "field_invalid", "/create_organizations_limit"),
+    (both("second_factor_enabled_at", -1), "field_invalid", "/second_factor_enabled_at"),
+    (both("second_factor_disabled_at", -1), "field_invalid", "/second_factor_disabled_at"),
     (both("password_enabled", False), "field_invalid", "/secrets/password_digest"),
+    (both("totp_enabled", False), "field_invalid", "/secrets/totp_secret"),
+    (both("backup_codes_enabled", False), "field_invalid", "/secrets/backup_code_digests"),
 ]
 
 
@@ -241,7 +289,7 @@ def test_a_line_that_no_export_writes_is_refused_with_the_path_at_fault(
     with pytest.raises(InputError) as refused:
         read_line(given)
     assert (refused.value.code, refused.value.path) == (code, path)
-    assert BCRYPT not in str(refused.value)
+    assert not any(secret in str(refused.value) for secret in (BCRYPT, CODE, SECRET))
     assert given == before
 
 
@@ -272,7 +320,13 @@ NEW_BAD: list[tuple[Line, str, str]] = [
     ({"user": {"id": "a", "created_at": "now"}}, "field_invalid", "/created_at"),
     ({"user": {"id": "a", "created_at": True}}, "field_invalid", "/created_at"),
     ({"user": {"id": "a", "created_at": -1}}, "field_invalid", "/created_at"),
-    ({"user": {"id": "a"}, "secrets": {"totp_secret": "x"}}, "field_unknown", "/secrets/totp_secret"),
+    ({"user": {"id": "a"}, "secrets": {"totp_secret": "x"}}, "totp_secret_invalid", "/secrets/totp_secret"),
+    ({"user": {"id": "a"}, "secrets": {"totp_step": 1}}, "field_unknown", "/secrets/totp_step"),
+    (
+        {"user": {"id": "a"}, "secrets": {"backup_code_digests": ["12345678"]}},
+        "field_format_invalid",
+        "/secrets/backup_code_digests/0",
+    ),
     ({"user": {"id": "a"}, "secrets": {"password_digest": 5}}, "field_invalid", "/secrets/password_digest"),
     ({"user": {"id": "a"}, "secrets": {"password_digest": "5"}}, "field_format_invalid", "/secrets/password_digest"),
 ]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from userfold.core.applied import Applied
 from userfold.core.claims import names_of
 from userfold.core.commands import (
+    AcceptTotp,
     AddAddress,
     AssignSegment,
     Command,
@@ -29,11 +30,13 @@ from userfold.core.commands import (
     Edits,
     ImportUser,
     LeaveDeletedSegment,
+    MarkPassword,
     Once,
     Operate,
     RecordEvent,
     RemoveAddress,
     RemoveImage,
+    RenewTotpSecret,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -45,6 +48,7 @@ from userfold.core.commands import (
     UpdateSegment,
     UpdateUser,
     UpsertUser,
+    UseBackupCode,
     UserLine,
 )
 from userfold.core.image_names import image_name
@@ -208,7 +212,10 @@ LINES = [
     _line("e1", first_change=30, external_id="e1"),
 ]
 LINES += [
-    msgspec.structs.replace(LINES[2], secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", version=5))
+    msgspec.structs.replace(
+        _line("u1", first_change=10, usercom_id=7, enabled=True, totp_enabled=True),
+        secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", totp_step=2, version=5),
+    )
 ]
 
 new_ids = st.sampled_from([None, None, None, "u1", "u2", "e1"])
@@ -231,6 +238,13 @@ of_segment = {"author": st.just(BACKEND), "segment_id": segment_ids}
 
 attribute_names = st.sampled_from(["n", "c/d"])
 attribute_ids = st.sampled_from(["#0", "#0", "#1"])
+
+# What is encrypted is a text like any other to the rules.
+of_user = {"user_id": user_ids}
+secrets = st.sampled_from(["t", "u"])
+totp_secrets = st.sampled_from([msgspec.UNSET, msgspec.UNSET, None, "t", "u"])
+CODES = ["$2b$04$" + letter * 53 for letter in "ab"]
+backup_codes = st.sampled_from([msgspec.UNSET, msgspec.UNSET, (), (CODES[0],), tuple(CODES)])
 
 # Two pictures, of a time that a deletion may be before or after. The user's id is put into their names.
 IMAGES = [
@@ -266,6 +280,8 @@ commands: st.SearchStrategy[Command] = weighted(
             edits=edits_of(documents),
             user_id=new_ids,
             password_digest=digests,
+            totp_secret=totp_secrets,
+            backup_code_digests=backup_codes,
             replace=st.sampled_from([False, False, True]),
         ),
     ),
@@ -278,6 +294,8 @@ commands: st.SearchStrategy[Command] = weighted(
             user_id=user_ids,
             if_match=versions,
             password_digest=digests,
+            totp_secret=totp_secrets,
+            backup_code_digests=backup_codes,
         ),
     ),
     (3, of_project(ImportUser, author=st.just(BACKEND), line=st.sampled_from(LINES), replace=st.booleans())),
@@ -294,6 +312,10 @@ commands: st.SearchStrategy[Command] = weighted(
     ),
     (2, of_project(SetImage, author=authors, user_id=user_ids, image=st.sampled_from(IMAGES), if_match=versions)),
     (1, of_project(RemoveImage, author=authors, user_id=user_ids, if_match=versions)),
+    (1, of_project(MarkPassword, author=authors, **of_user, compromised=st.booleans(), sign_out=st.booleans())),
+    (2, of_project(AcceptTotp, author=st.just(BACKEND), **of_user, secret=secrets, step=st.integers(1, 3))),
+    (2, of_project(UseBackupCode, author=st.just(BACKEND), **of_user, digest=st.sampled_from(CODES))),
+    (1, of_project(RenewTotpSecret, author=st.just(BACKEND), **of_user, stored=secrets, renewed=secrets)),
     (2, of_project(DeleteUser, author=authors, user_id=user_ids, if_match=versions)),
     (1, of_project(StartSession, author=authors)),
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),

@@ -2,6 +2,7 @@
 // Asserts what the SDK's own objects say, and prints one line of JSON about what it made, for the tests in Python.
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 
 import { createClerkClient } from "@clerk/backend";
 import { isClerkAPIResponseError } from "@clerk/backend/errors";
@@ -171,11 +172,6 @@ assert.deepEqual(await refusal(users.createUser({ firstName: "Eve", password: "2
 assert.deepEqual(await refusal(client("sk_wrong").users.getUser(made.id)), {
   status: 401,
   code: "clerk_key_invalid",
-  paramName: undefined,
-});
-assert.deepEqual(await refusal(users.disableUserMFA(made.id)), {
-  status: 501,
-  code: "not_implemented",
   paramName: undefined,
 });
 assert.deepEqual(counted.raw, (await users.getUser(made.id)).raw);
@@ -387,16 +383,56 @@ for (const call of [
   () => users.deleteUserWeb3Wallet({ userId: ian, web3WalletIdentificationId: "idn_x" }),
   () => users.deleteUserExternalAccount({ userId: ian, externalAccountId: "eac_x" }),
   () => users.getUserOauthAccessToken(ian, "google"),
-  () => users.verifyTOTP({ userId: ian, code: "123456" }),
-  () => users.deleteUserTOTP(ian),
-  () => users.deleteUserBackupCodes(ian),
-  () => users.setPasswordCompromised(ian),
-  () => users.unsetPasswordCompromised(ian),
   () => sessions.getToken(later.id),
   () => sessions.getToken(later.id, "a_template"),
 ]) {
   assert.deepEqual(await refusal(call()), { status: 501, code: "not_implemented", paramName: undefined });
 }
+
+// Second factors: the code is RFC 6238's for the ASCII secret "12345678901234567890".
+
+function totp(step) {
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(step));
+  const mac = createHmac("sha1", "12345678901234567890").update(counter).digest();
+  return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1e6).padStart(6, "0");
+}
+const code = totp(Math.floor(Date.now() / 30000));
+const guarded = await users.createUser({
+  firstName: "Gus",
+  totpSecret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+  backupCodes: ["first-code", "second-code"],
+});
+assert.deepEqual([guarded.totpEnabled, guarded.backupCodeEnabled, guarded.twoFactorEnabled], [true, true, true]);
+const verify = (given) => users.verifyTOTP({ userId: guarded.id, code: given });
+const wrong = { status: 422, code: "totp_incorrect_code", paramName: "code" };
+assert.deepEqual(await verify(code), { verified: true, codeType: "totp" });
+assert.deepEqual(await refusal(verify(code)), wrong);
+assert.deepEqual(await verify("first-code"), { verified: true, codeType: "backup_code" });
+assert.deepEqual(await refusal(verify("first-code")), wrong);
+const factors = async () => {
+  const { totpEnabled, backupCodeEnabled, twoFactorEnabled } = await users.getUser(guarded.id);
+  return [totpEnabled, backupCodeEnabled, twoFactorEnabled];
+};
+assert.deepEqual(await users.deleteUserTOTP(guarded.id), { userId: guarded.id });
+assert.deepEqual(await factors(), [false, true, true]);
+assert.deepEqual(await users.deleteUserBackupCodes(guarded.id), { userId: guarded.id });
+assert.deepEqual(await factors(), [false, false, false]);
+assert.deepEqual(await refusal(verify(code)), { status: 400, code: "totp_disabled", paramName: undefined });
+await users.updateUser(guarded.id, { totpSecret: "JBSWY3DPEHPK3PXP" });
+assert.deepEqual(await users.disableUserMFA(guarded.id), { userId: guarded.id });
+assert.deepEqual(await factors(), [false, false, false]);
+
+// Compromised passwords
+
+assert.equal((await users.setPasswordCompromised(eve.id)).passwordEnabled, true);
+assert.deepEqual(await refusal(users.verifyPassword({ userId: eve.id, password: "battery staple" })), {
+  status: 422,
+  code: "password_reset_required",
+  paramName: "password",
+});
+await users.unsetPasswordCompromised(eve.id);
+assert.equal((await users.verifyPassword({ userId: eve.id, password: "battery staple" })).verified, true);
 
 // removePassword
 

@@ -24,7 +24,8 @@ def exported(api: InProcess, *, with_secrets: bool = True, project_id: str | Non
     """All users of a project, as an export writes them."""
 
     async def export() -> bytes:
-        pieces = export_lines(api.store, project_id or api.keys.project_id, with_secrets=with_secrets)
+        secrets_by = api.app.service.encryption if with_secrets else None
+        pieces = export_lines(api.store, project_id or api.keys.project_id, secrets_by=secrets_by)
         return b"".join([piece async for piece in pieces])
 
     return api.runner.run(export())
@@ -41,7 +42,10 @@ def import_into(api: InProcess, text: bytes, on_taken: OnTaken = "refuse", *, pr
 
     async def work() -> Report:
         into = project_id or api.keys.project_id
-        return await import_lines(api.app.service.engine, into, EffectiveSettings(), lines, on_taken=on_taken)
+        service = api.app.service
+        return await import_lines(
+            service.engine, into, EffectiveSettings(), lines, service.encryption, on_taken=on_taken
+        )
 
     return api.runner.run(work())
 

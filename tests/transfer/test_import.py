@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyotp
 import pytest
 
 from tests.server import InProcess
@@ -104,7 +105,10 @@ def test_people_come_from_elsewhere_as_a_creation_with_their_id_time_and_passwor
             "email_addresses": [{"email_address": "Ada@Example.com", "verified": True}],
             "public_metadata": {"plan": "pro"},
         },
-        "secrets": {"password_digest": line["secrets"]["password_digest"]},
+        "secrets": {
+            "password_digest": line["secrets"]["password_digest"],
+            "totp_secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        },
     }
     import_into(there, text_of(new))
     user = there.read("auth0%7C5f7c8ec7")
@@ -114,6 +118,8 @@ def test_people_come_from_elsewhere_as_a_creation_with_their_id_time_and_passwor
     (change,) = there.history("auth0%7C5f7c8ec7")
     assert (change["source"], change["actor"], change["trust"]) == ("import", "operator", "backend")
     assert verifies(there, "auth0%7C5f7c8ec7", PASSWORD)
+    code = {"code": pyotp.TOTP("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").now()}
+    assert there.ask("POST", "/clerk/v1/users/auth0%7C5f7c8ec7/verify_totp", code).status_code == 200
 
 
 def test_an_id_that_is_taken_is_refused_by_name(here: InProcess, there: InProcess) -> None:
@@ -214,7 +220,10 @@ def test_somebody_is_told_how_far_it_got(here: InProcess, there: InProcess) -> N
     async def work() -> None:
         into = there.keys.project_id
         lines = text_of(*users).splitlines(keepends=True)
-        await transfer.import_lines(there.app.service.engine, into, EffectiveSettings(), lines, noted=heard.append)
+        service = there.app.service
+        await transfer.import_lines(
+            service.engine, into, EffectiveSettings(), lines, service.encryption, noted=heard.append
+        )
 
     there.runner.run(work())
     assert [report.created for report in heard] == [transfer.WINDOW_LINES_MAX, transfer.WINDOW_LINES_MAX * 2]

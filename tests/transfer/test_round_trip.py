@@ -7,6 +7,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pyotp
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,11 +27,15 @@ from userfold import transfer
 from userfold.app import clock_ms
 from userfold.core.commands import Command, DeleteUser, Edit, UpdateUser
 from userfold.core.errors import DomainError
-from userfold.core.records import EffectiveSettings, Key, Session
+from userfold.core.records import EffectiveSettings, Key, Secrets, Session
+from userfold.encryption import Encryption, SecretUnreadable, encryption_in_memory
 from userfold.engine import Engine
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, Records, Write
 from userfold.transfer import export_lines, import_lines
+
+TOTP_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+BACKUP_CODES = ["first-code", "second-code", "$2b$04$JfUj.VHR58ATmZ7lXg7k4.TAAdyoTqVavtGj0bBA1ueCb4tZj1cVS"]
 
 
 def make_users(api: InProcess) -> list[str]:
@@ -42,6 +48,10 @@ def make_users(api: InProcess) -> list[str]:
             username="Ada_L",
             external_id="ext-1",
             password=PASSWORD,
+            totp_secret=TOTP_SECRET,
+            backup_codes=BACKUP_CODES,
+            legal_accepted_at="2024-01-02T03:04:05.678Z",
+            delete_self_enabled=False,
             public_metadata={"b": 1, "a": [1.0, None, {"n": 12345678901234567890123}], "é": "\0"},
             created_at="2024-01-02T03:04:05.678Z",
         )["id"],
@@ -94,14 +104,39 @@ def test_passwords_verify_at_the_new_server(here: InProcess, there: InProcess) -
     assert not verifies(there, made[2], PASSWORD)  # it was removed
 
 
+def test_second_factors_are_good_at_the_new_server_whose_key_is_another_one(here: InProcess, there: InProcess) -> None:
+    made, _, _, _ = make_users(here)
+    path = f"/clerk/v1/users/{made}/verify_totp"
+    code = pyotp.TOTP(TOTP_SECRET).now()
+    assert here.ask("POST", path, {"code": code}).json() == {"verified": True, "code_type": "totp"}
+    assert here.ask("POST", path, {"code": BACKUP_CODES[0]}).status_code == 200
+    text = exported(here)
+    import_into(there, text)
+    assert exported(there) == text
+    assert lines_of(text)[0]["secrets"]["totp_secret"] == TOTP_SECRET
+    # Neither what was accepted there is good here.
+    for used in (code, BACKUP_CODES[0]):
+        assert there.ask("POST", path, {"code": used}).status_code == 422
+    assert there.ask("POST", path, {"code": BACKUP_CODES[1]}).json()["code_type"] == "backup_code"
+    at = Key("secrets", there.keys.project_id, made)
+    kept = there.wait_for(there.store.get((at,)))[at]
+    assert isinstance(kept, Secrets)
+    assert kept.totp_secret is not None
+    assert there.app.service.encryption.decrypt(kept.totp_secret) == TOTP_SECRET
+    with pytest.raises(SecretUnreadable):
+        here.app.service.encryption.decrypt(kept.totp_secret)
+
+
 def test_without_secrets_an_export_holds_none_and_an_import_says_so(here: InProcess, there: InProcess) -> None:
     made = make_users(here)
     text = exported(here, with_secrets=False)
     assert b"argon2" not in text
+    assert TOTP_SECRET.encode() not in text
     assert all("secrets" not in line for line in lines_of(text))
     import_into(there, text)
     user = there.read(made[0])
-    assert user["password_enabled"] is False
+    assert [user[name] for name in ("password_enabled", "totp_enabled", "backup_codes_enabled")] == [False] * 3
+    assert user["second_factor_disabled_at"] == user["updated_at"]
     assert user["version"] == here.read(made[0])["version"] + 1
     assert there.history(made[0])[-1]["source"] == "import"
     assert not verifies(there, made[0], PASSWORD)
@@ -181,7 +216,9 @@ def test_a_line_is_of_one_moment_though_the_user_is_updated_while_it_is_read(her
     store: Any = Meanwhile(here, update, update)
 
     async def export() -> bytes:
-        return b"".join([p async for p in export_lines(store, here.keys.project_id, with_secrets=True)])
+        return b"".join(
+            [p async for p in export_lines(store, here.keys.project_id, secrets_by=here.app.service.encryption)]
+        )
 
     (line,) = lines_of(here.runner.run(export()))
     assert line["user"]["version"] == 3
@@ -200,7 +237,9 @@ def test_whoever_is_deleted_while_it_is_read_is_left_out(here: InProcess) -> Non
     store: Any = Meanwhile(here, delete)
 
     async def export() -> bytes:
-        return b"".join([p async for p in export_lines(store, here.keys.project_id, with_secrets=True)])
+        return b"".join(
+            [p async for p in export_lines(store, here.keys.project_id, secrets_by=here.app.service.encryption)]
+        )
 
     assert [line["user"]["id"] for line in lines_of(here.runner.run(export()))] == [other["id"]]
 
@@ -227,11 +266,11 @@ def test_any_users_survive_the_way_and_come_back_the_same(
             await source.run(sessions)
             outcomes = [await outcome(engine, command) for command in drawn]
             assert len(outcomes) == len(drawn)
-            text = await export(source)
-            await import_lines(
-                Engine(target, clock_ms=clock_ms), PROJECT, EffectiveSettings(), text.splitlines(keepends=True)
-            )
-            assert await export(target) == text
+            here, there = encryption_in_memory(), encryption_in_memory()
+            text = await export(source, here)
+            lines = text.splitlines(keepends=True)
+            await import_lines(Engine(target, clock_ms=clock_ms), PROJECT, EffectiveSettings(), lines, there)
+            assert await export(target, there) == text
         finally:
             await target.close()
 
@@ -245,8 +284,8 @@ async def outcome(engine: Engine, command: Command) -> object:
         return refusal
 
 
-async def export(store: Any) -> bytes:
-    return b"".join([piece async for piece in export_lines(store, PROJECT, with_secrets=True)])
+async def export(store: Any, encryption: Encryption) -> bytes:
+    return b"".join([piece async for piece in export_lines(store, PROJECT, secrets_by=encryption)])
 
 
 def sessions() -> Fold[None]:

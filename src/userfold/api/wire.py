@@ -41,6 +41,7 @@ from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTo
 from userfold.core.records import EffectiveSettings, Image
 from userfold.core.trust import Author
 from userfold.directory import Caller, Directory
+from userfold.encryption import Encryption, encryption_in_memory
 from userfold.engine import Busy, Engine, Stopping, random_bits
 from userfold.forwarded import Network, client_address
 from userfold.identity_tokens import evidence_of
@@ -280,6 +281,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     images: Images = msgspec.field(default_factory=images_in_memory)
     large_bodies: LargeBodies = msgspec.field(default_factory=LargeBodies)
     passwords: Passwords = msgspec.field(default_factory=Passwords)
+    encryption: Encryption = msgspec.field(default_factory=encryption_in_memory)
     rate_limits: RateLimits = msgspec.field(default_factory=RateLimits)
     trusted_proxies: tuple[Network, ...] = ()
     access_log: bool = False

@@ -17,6 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from userfold import __version__
+from userfold.cli.encryption import encryption_cli
 from userfold.cli.keys import keys_cli
 from userfold.cli.projects import projects_cli
 from userfold.cli.saying import EXIT_FAILED, EXIT_USAGE, print_line, say_failure
@@ -40,6 +41,7 @@ cli.command()(serve)
 cli.add_typer(projects_cli, name="projects")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(users_cli, name="users")
+cli.add_typer(encryption_cli, name="encryption")
 cli.command("export")(export_users)
 cli.command("import")(import_users)
 cli.command()(backup)

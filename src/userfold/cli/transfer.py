@@ -22,6 +22,8 @@ from userfold.cli.beside import Beside, beside_the_server, read_settings_or_fail
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption, ProjectOption
 from userfold.cli.saying import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, counted, fail, print_json, visible
 from userfold.core.errors import DomainError, IdentifierTaken
+from userfold.encryption import Encryption
+from userfold.server import open_encryption
 from userfold.storage.port import Store
 from userfold.transfer import LINE_BYTES_MAX, ImportStopped, OnTaken, Report, export_lines, import_lines
 
@@ -34,7 +36,10 @@ def export_users(
     database_url: DatabaseOption = None,
     project: ProjectOption = None,
     with_secrets: Annotated[
-        bool, typer.Option("--with-secrets", help="Digests of passwords too; FILE is as secret as they are.")
+        bool,
+        typer.Option(
+            "--with-secrets", help="Digests of passwords and TOTP secrets too; FILE is as secret as they are."
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace FILE if it exists, once the export is whole.")
@@ -57,7 +62,8 @@ def export_users(
     async def work(beside: Beside) -> dict[str, int]:
         owner = await beside.project(project)
         with _target(file, settings.database, force) as target, _bar("exporting") as shown:
-            return await _write(beside.store, owner.id, target, with_secrets, shown)
+            secrets_by = open_encryption(settings, make=True) if with_secrets else None
+            return await _write(beside.store, owner.id, target, secrets_by, shown)
 
     try:
         done = beside_the_server(settings, work)
@@ -98,11 +104,18 @@ def import_users(
         known = await beside.settings(owner.id)
         # Nothing is to be migrated, but from here on the log is kept short: so much is written.
         await beside.store.migrate()
+        encryption = open_encryption(settings, make=True)
         with _source(file) as source, _bar("importing", of=_length(source)) as shown:
             try:
                 lines = iter(lambda: source.readline(LINE_BYTES_MAX + 1), b"")
                 report = await import_lines(
-                    beside.engine, owner.id, known, lines, on_taken=on_taken, noted=lambda report: shown(report.bytes)
+                    beside.engine,
+                    owner.id,
+                    known,
+                    lines,
+                    encryption,
+                    on_taken=on_taken,
+                    noted=lambda report: shown(report.bytes),
                 )
             except ImportStopped as stopped:
                 return stopped.report, stopped
@@ -116,11 +129,11 @@ def import_users(
 
 
 async def _write(
-    store: Store, project_id: str, target: BinaryIO, with_secrets: bool, shown: Callable[[int], None]
+    store: Store, project_id: str, target: BinaryIO, secrets_by: Encryption | None, shown: Callable[[int], None]
 ) -> dict[str, int]:
     users = size = 0
     started = time.monotonic()
-    async for piece in export_lines(store, project_id, with_secrets=with_secrets):
+    async for piece in export_lines(store, project_id, secrets_by=secrets_by):
         target.write(piece)
         size += len(piece)
         users += piece.endswith(b"\n")

@@ -20,7 +20,7 @@ from userfold.backup import Backup, BackupImpossible, back_up
 from userfold.cli.beside import read_settings_or_fail, refuse_missing_database
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption
 from userfold.cli.saying import EXIT_FAILED, EXIT_LOCKED, counted, fail, print_json, print_line, print_table, size
-from userfold.doctor import ENCRYPTION_KEY_FILE, examine
+from userfold.doctor import examine
 from userfold.locks import CannotLock, InUse, hold_data
 from userfold.server import open_store
 from userfold.settings import Settings
@@ -135,7 +135,7 @@ def _backed_up(settings: Settings, file: Path, force: bool) -> Backup:
 
 def _kept_beside(settings: Settings) -> tuple[Path, ...]:
     """What belongs to the data and is not in the database."""
-    return settings.images, settings.data / ENCRYPTION_KEY_FILE
+    return settings.images, settings.encryption_key_file
 
 
 async def _schema(settings: Settings) -> Schema:

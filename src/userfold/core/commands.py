@@ -65,8 +65,11 @@ Edits = tuple[Edit | Operate | AddressEdit, ...]
 IfMatch = tuple[int, ...] | Literal["*"] | None
 
 
-# The digest of a password, made before the command because that takes long. None: remove it; unset: leave it alone.
+# A digest, made before the command because that takes long; or a text, encrypted before it because that takes a key.
+# None: remove it; unset: leave it alone.
 PasswordDigest = str | None | msgspec.UnsetType
+TotpSecret = str | None | msgspec.UnsetType
+BackupCodeDigests = tuple[str, ...] | msgspec.UnsetType
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -109,7 +112,15 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     once: Once | None = None
 
 
-class CreateUser(Command, frozen=True, kw_only=True):
+class SetsSecrets(Command, frozen=True, kw_only=True):
+    """A command that may also say what proves that somebody is the user."""
+
+    password_digest: PasswordDigest = msgspec.UNSET
+    totp_secret: TotpSecret = msgspec.UNSET
+    backup_code_digests: BackupCodeDigests = msgspec.UNSET
+
+
+class CreateUser(SetsSecrets, frozen=True, kw_only=True):
     """Make a user. An external_id that only a browser has claimed so far is adopted with all that it holds.
 
     With `replace`, a user of the given id gives way to the new one, and leaves nothing but its usercom_id.
@@ -118,7 +129,6 @@ class CreateUser(Command, frozen=True, kw_only=True):
     edits: Edits
     user_id: str | None = None  # given by an import, else made here
     created_at: int | None = None
-    password_digest: PasswordDigest = msgspec.UNSET
     replace: bool = False
 
 
@@ -140,13 +150,13 @@ class ImportUser(Command, frozen=True, kw_only=True):
     replace: bool = False
 
 
-class UpdateUser(Command, frozen=True, kw_only=True):
-    """Change a user."""
+class UpdateUser(SetsSecrets, frozen=True, kw_only=True):
+    """Change a user. `created_at` (ms): when it was created elsewhere, before it came here."""
 
     user_id: str
     edits: Edits
     if_match: IfMatch = None
-    password_digest: PasswordDigest = msgspec.UNSET
+    created_at: int | None = None
 
 
 class UpsertUser(Command, frozen=True, kw_only=True):
@@ -168,6 +178,37 @@ class DeleteUser(Command, frozen=True, kw_only=True):
 
     user_id: str
     if_match: IfMatch = None
+
+
+class MarkPassword(Command, frozen=True, kw_only=True):
+    """Say that a password may be somebody else's too, or that it is not. With `sign_out`, all sign-ins end."""
+
+    user_id: str
+    compromised: bool
+    sign_out: bool = False
+
+
+class AcceptTotp(Command, frozen=True, kw_only=True):
+    """Accept a code of time step `step`, which whoever asks has found to be right for this `secret` (encrypted)."""
+
+    user_id: str
+    secret: str
+    step: int
+
+
+class UseBackupCode(Command, frozen=True, kw_only=True):
+    """Accept a backup code, which whoever asks has found to be the one of this digest. It is used up then."""
+
+    user_id: str
+    digest: str
+
+
+class RenewTotpSecret(Command, frozen=True, kw_only=True):
+    """Keep a TOTP secret as `renewed`: the same one, encrypted with another key. If it is not `stored`, it stays."""
+
+    user_id: str
+    stored: str
+    renewed: str
 
 
 class SetImage(Command, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     │   ├── JsonInvalid, JsonDuplicateKey, JsonTooDeep
     │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
-    │   ├── PasswordTooShort, PasswordTooLong
+    │   ├── PasswordTooShort, PasswordTooLong, TotpSecretInvalid
     │   ├── ImageInvalid, ImageTooLarge
     │   ├── HistoryInvalid
     │   └── OperationInvalid, OperationUnknown
@@ -17,7 +17,8 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     ├── AddressUnverified, IdentifierLast
     ├── LimitReached, AttributeExists
     ├── IdentifierTaken, ChangeIdTaken, UserIdProtected, UserDeleted
-    ├── PasswordNotSet, PasswordWrong
+    ├── PasswordNotSet, PasswordWrong, PasswordCompromised
+    ├── SecondFactorNotSet, SecondFactorWrong
     ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
     ├── UserDisabled, UserLocked, SessionClosed, SessionNotSampled
@@ -121,6 +122,12 @@ class PasswordTooLong(InputError):
     """The password is too long: at most {length_max} characters are allowed."""
 
     code = "password_too_long"
+
+
+class TotpSecretInvalid(InputError):
+    """The TOTP secret at {path} cannot be used: {reason}."""
+
+    code = "totp_secret_invalid"
 
 
 class ImageInvalid(InputError):
@@ -253,6 +260,25 @@ class PasswordWrong(DomainError):
     """The password is not that of the user."""
 
     code = "password_wrong"
+
+
+class PasswordCompromised(DomainError):
+    """The password is right, but somebody else may have it too; it does not count any more."""
+
+    code = "password_compromised"
+    hint = "Ask for a new one, and set that."
+
+
+class SecondFactorNotSet(DomainError):
+    """The user has neither a TOTP secret nor backup codes."""
+
+    code = "second_factor_not_set"
+
+
+class SecondFactorWrong(DomainError):
+    """The code at {path} is not good, or not any more: each is accepted once."""
+
+    code = "second_factor_wrong"
 
 
 class UserIdProtected(DomainError):

@@ -18,10 +18,10 @@ import msgspec
 
 from userfold.core import identifiers
 from userfold.core.claims import USERCOM_ID_BITS, names_of
-from userfold.core.commands import PasswordDigest, UserLine
+from userfold.core.commands import BackupCodeDigests, PasswordDigest, TotpSecret, UserLine
 from userfold.core.diff import escape, fold
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, HistoryInvalid
-from userfold.core.fields import ADDRESSES_MAX, check_bag, normal
+from userfold.core.fields import ADDRESSES_MAX, check_bag, count, normal, time_ms
 from userfold.core.image_names import content_type_of_image, is_image_name, user_of_image
 from userfold.core.jsontext import encode, encode_sorted
 from userfold.core.passwords import check_digest
@@ -37,9 +37,10 @@ from userfold.core.records import (
     Secrets,
     User,
 )
+from userfold.core.second_factors import check_backup_code_digest, check_number_of_backup_codes, totp_secret
 from userfold.core.trust import OWNABLE, Level
+from userfold.core.user_secrets import TOLD
 
-TIME_MS_MAX = (1 << 53) - 1
 NO_SEGMENTS: Mapping[str, str] = MappingProxyType({})
 
 _PARTS = frozenset({"user", "system", "changes", "secrets"})
@@ -64,7 +65,9 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Any]
     id: str | None
     created_at: int | None
-    password_digest: PasswordDigest
+    password_digest: PasswordDigest = msgspec.UNSET
+    totp_secret: TotpSecret = msgspec.UNSET  # not encrypted
+    backup_code_digests: BackupCodeDigests = msgspec.UNSET
 
 
 def write_head(user: User, claims: Iterable[Identifier], segments: Mapping[str, str] = NO_SEGMENTS) -> bytes:
@@ -79,7 +82,7 @@ def write_head(user: User, claims: Iterable[Identifier], segments: Mapping[str, 
 
 
 def write_tail(secrets: Secrets | None) -> bytes:
-    """The end of a line."""
+    """The end of a line. `secrets.totp_secret` is not encrypted: whoever imports has another key."""
     if secrets is None:
         return b"]}\n"
     kept = {name: getattr(secrets, name) for name in Secrets.__struct_fields__ if name != "id"}
@@ -120,21 +123,33 @@ def _new_user(document: dict[str, Any], secrets: Any) -> NewUser:
         raise FieldInvalid(path="/id", reason=reason)
     if id_ is not None and not isinstance(id_, str):
         raise FieldInvalid(path="/id", reason="a string is needed")
-    if created_at is not None and not (type(created_at) is int and 0 <= created_at <= TIME_MS_MAX):
-        raise FieldInvalid(path="/created_at", reason="milliseconds since the epoch are needed")
-    digest: PasswordDigest = msgspec.UNSET
-    if secrets is not None:
-        _refuse_unknown(_object(secrets, "/secrets"), frozenset({"password_digest"}), "/secrets")
-        digest = _digest(secrets.get("password_digest"))
-    return NewUser(fields=fields, id=id_, created_at=created_at, password_digest=digest)
+    if created_at is not None:
+        time_ms(created_at, "/created_at")
+    new = NewUser(fields=fields, id=id_, created_at=created_at)
+    if secrets is None:
+        return new
+    _refuse_unknown(_object(secrets, "/secrets"), TOLD.keys(), "/secrets")
+    return _with_secrets(new, secrets)
 
 
-def _digest(given: Any) -> str | None:
-    if given is not None and not isinstance(given, str):
-        raise FieldInvalid(path="/secrets/password_digest", reason="a string is needed")
-    if given is not None:
-        check_digest(given, "/secrets/password_digest")
-    return given
+def _with_secrets(new: NewUser, secrets: dict[str, Any]) -> NewUser:
+    told = _converted({**secrets, "id": ""}, Secrets, "/secrets")
+    _check_digests(told)
+    given: dict[str, Any] = {name: getattr(told, name) for name in secrets}
+    if told.totp_secret is not None:
+        given["totp_secret"] = totp_secret(told.totp_secret, "/secrets/totp_secret")
+    return msgspec.structs.replace(new, **given)
+
+
+def _check_digests(secrets: Secrets) -> None:
+    if secrets.password_digest is not None:
+        check_digest(secrets.password_digest, "/secrets/password_digest")
+    codes, path = secrets.backup_code_digests, "/secrets/backup_code_digests"
+    check_number_of_backup_codes(len(codes), path)
+    for index, digest in enumerate(codes):
+        check_backup_code_digest(digest, f"{path}/{index}")
+    if _has_twins(codes):
+        raise FieldInvalid(path=path, reason="a digest stands in the list twice")
 
 
 # The user. What its fields accept is what every write accepts, and all of it must be in its normal form already.
@@ -147,6 +162,8 @@ def _check_user(user: User, document: dict[str, Any]) -> None:
             check_bag(value, path)
         elif isinstance(value, str):
             _text(value, path)
+        elif field.kind in ("time", "count") and value is not None:
+            (time_ms if field.kind == "time" else count)(value, path)
     _text(user.id, "/id", identifiers.external_id)
     for name in ("external_id", "username"):
         if getattr(user, name) is not None:
@@ -158,8 +175,11 @@ def _check_user(user: User, document: dict[str, Any]) -> None:
     if user.image is not None:
         _refuse_unknown(document["image"], _IMAGE, "/image")
         _check_image(user.image, user.id)
-    for name in ("created_at", "updated_at"):
-        _time(getattr(user, name), f"/{name}")
+    for name in ("created_at", "updated_at", "second_factor_enabled_at", "second_factor_disabled_at"):
+        if getattr(user, name) is not None:
+            time_ms(getattr(user, name), f"/{name}")
+    if user.password_compromised and not user.password_enabled:
+        raise FieldInvalid(path="/password_compromised", reason="there is no password")
     if user.usercom_id is not None and not 0 < user.usercom_id < 1 << USERCOM_ID_BITS:
         raise FieldInvalid(path="/usercom_id", reason="a positive integer below 2^53 is needed")
     for index, segment in enumerate(user.segments):
@@ -180,8 +200,8 @@ def _check_addresses(addresses: tuple[Any, ...], value_name: str, normalise: Any
         if normal(normalise, value, f"{here}/{value_name}") != value:
             raise FieldFormatInvalid(path=f"{here}/{value_name}", reason="it is not in its normal form")
         _text(address.id, f"{here}/id", identifiers.external_id)
-        _time(address.created_at, f"{here}/created_at")
-        _time(address.updated_at, f"{here}/updated_at")
+        time_ms(address.created_at, f"{here}/created_at")
+        time_ms(address.updated_at, f"{here}/updated_at")
     if _has_twins([getattr(address, value_name) for address in addresses]):
         raise FieldInvalid(path=path, reason="an address stands in the list twice")
     if addresses and sum(address.primary for address in addresses) != 1:
@@ -198,7 +218,7 @@ def _check_image(image: Image, user_id: str) -> None:
             raise FieldInvalid(path=f"/image/{name}", reason="a positive integer is needed")
     if not re.fullmatch(r"[0-9a-f]{64}", image.sha256):
         raise FieldInvalid(path="/image/sha256", reason="64 hexadecimal digits are needed")
-    _time(image.created_at, "/image/created_at")
+    time_ms(image.created_at, "/image/created_at")
 
 
 # The history.
@@ -219,7 +239,7 @@ def _changes(given: Any, user: User) -> tuple[Change, ...]:
             _text(getattr(change, name), f"{path}/{name}")
         if change.trust not in _LEVELS:
             raise FieldInvalid(path=f"{path}/trust", reason=f"one of {', '.join(sorted(_LEVELS))} is needed")
-        _time(change.at, f"{path}/at")
+        time_ms(change.at, f"{path}/at")
         if change.user_id != user.id:
             raise HistoryInvalid(path=f"{path}/user_id", reason="it is of another user")
         if change.version != index + 1:
@@ -275,12 +295,16 @@ def _set_by(system: dict[str, Any], names: dict[str, str]) -> dict[str, str]:
 
 def _secrets(given: Any, user: User) -> Secrets:
     _refuse_unknown(_object(given, "/secrets"), _SECRETS, "/secrets")
-    digest = _digest(given.get("password_digest"))
-    if user.password_enabled != (digest is not None):
-        raise FieldInvalid(path="/secrets/password_digest", reason="the user's password_enabled says otherwise")
     secrets = _converted({**given, "id": user.id}, Secrets, "/secrets")
-    for text in (secrets.totp_secret or "", *secrets.backup_code_digests):
-        _text(text, "/secrets")
+    _check_digests(secrets)
+    for name, (flag, _) in TOLD.items():
+        if getattr(user, flag) != bool(getattr(secrets, name)):
+            raise FieldInvalid(path=f"/secrets/{name}", reason=f"the user's {flag} says otherwise")
+    secret, path = secrets.totp_secret, "/secrets/totp_secret"
+    if secret is not None and totp_secret(secret, path) != secret:
+        raise FieldFormatInvalid(path=path, reason="it is not in its normal form")
+    if secrets.totp_step is not None:
+        count(secrets.totp_step, "/secrets/totp_step")
     return secrets
 
 
@@ -310,11 +334,6 @@ def _converted(given: Any, kind: type[T], path: str) -> T:
 
 def _text(value: str, path: str, normalise: Any = identifiers.bounded) -> None:
     normal(normalise, value, path)
-
-
-def _time(value: int, path: str) -> None:
-    if not 0 <= value <= TIME_MS_MAX:
-        raise FieldInvalid(path=path, reason="milliseconds since the epoch are needed")
 
 
 def _has_twins(values: Iterable[Any]) -> bool:

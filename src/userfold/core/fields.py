@@ -30,6 +30,8 @@ from userfold.core.records import (
 
 ADDRESSES_MAX = 100  # of one kind, of one user
 DESCRIPTION_LENGTH_MAX = 1_024
+TIME_MS_MAX = (1 << 53) - 1
+COUNT_MAX = (1 << 31) - 1
 
 Address = TypeVar("Address", EmailAddress, PhoneNumber)
 
@@ -60,6 +62,20 @@ def description(given: Any, path: str) -> str | None:
         raise FieldInvalid(path=path, reason="a string or null is needed")
     if given is not None and len(given) > DESCRIPTION_LENGTH_MAX:
         raise FieldFormatInvalid(path=path, reason=f"at most {DESCRIPTION_LENGTH_MAX} characters are allowed")
+    return given
+
+
+def time_ms(given: Any, path: str) -> int:
+    """A moment, in ms since the epoch."""
+    if not (type(given) is int and 0 <= given <= TIME_MS_MAX):
+        raise FieldInvalid(path=path, reason="milliseconds since the epoch are needed")
+    return given
+
+
+def count(given: Any, path: str) -> int:
+    """How many there are, or may be."""
+    if not (type(given) is int and 0 <= given <= COUNT_MAX):
+        raise FieldInvalid(path=path, reason=f"an integer from 0 to {COUNT_MAX} is needed")
     return given
 
 
@@ -105,6 +121,19 @@ def _flag(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> bool:
     return given
 
 
+def _permission(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> bool:
+    """A flag that is set unless somebody takes it away."""
+    return True if given is None else _flag(given, stored, path, field, mint)
+
+
+def _time(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> int | None:
+    return None if given is None else time_ms(given, path)
+
+
+def _count(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> int | None:
+    return None if given is None else count(given, path)
+
+
 def _choice(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str:
     if given is None:
         return field.choices[0]
@@ -131,6 +160,9 @@ CHECKS: dict[str, Check] = {
     "username": _username,
     "contact_email": _contact_email,
     "flag": _flag,
+    "permission": _permission,
+    "time": _time,
+    "count": _count,
     "choice": _choice,
     "email_addresses": _email_addresses,
     "phone_numbers": _phone_numbers,

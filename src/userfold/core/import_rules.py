@@ -13,6 +13,7 @@ from userfold.core.reading import Records, Writes, read_all
 from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Operation, Segment
 from userfold.core.segment_rules import SEGMENTS_MAX
 from userfold.core.user_rules import removal
+from userfold.core.user_secrets import fields_without_secrets
 
 _EXTERNAL = "external_id|"
 
@@ -26,7 +27,7 @@ def import_user(command: ImportUser, records: Records, mint: Mint, settings: Eff
     _refuse_changes_of_others(project_id, command.line, records)
     writes: Writes = {} if old is None else removal(project_id, old, records)
     writes |= claimed
-    line = _without_password(command, mint)
+    line = _without_secrets(command, mint)
     writes |= {Key("change", project_id, change.id): change for change in line.changes}
     writes[Key("user", project_id, user.id)] = line.user
     if line.secrets is not None:
@@ -88,13 +89,14 @@ def _refuse_changes_of_others(project_id: str, line: UserLine, records: Records)
             raise ChangeIdTaken(path=f"/changes/{index}/id")
 
 
-def _without_password(command: ImportUser, mint: Mint) -> UserLine:
-    """The line with one change more if the password did not come along: the user must not say that it has one."""
+def _without_secrets(command: ImportUser, mint: Mint) -> UserLine:
+    """The line with one change more if its secrets did not come along: the user must not say that it has any."""
     line, author = command.line, command.author
-    if line.secrets is not None or not line.user.password_enabled:
-        return line
     now = max(mint.now, line.user.updated_at)
-    user = msgspec.structs.replace(line.user, password_enabled=False, updated_at=now, version=line.user.version + 1)
+    fields = {} if line.secrets is not None else fields_without_secrets(line.user, now)
+    if not fields:
+        return line
+    user = msgspec.structs.replace(line.user, **fields, updated_at=now, version=line.user.version + 1)
     change = Change(
         id=mint.id("chg_"),
         user_id=user.id,
@@ -104,6 +106,9 @@ def _without_password(command: ImportUser, mint: Mint) -> UserLine:
         actor=author.actor,
         trust=author.trust,
         request_id=author.request_id,
-        operations=(Operation(op="replace", path="/password_enabled", old=True, new=False),),
+        operations=tuple(
+            Operation(op="replace", path=f"/{name}", old=getattr(line.user, name), new=value)
+            for name, value in fields.items()
+        ),
     )
     return msgspec.structs.replace(line, user=user, changes=(*line.changes, change))

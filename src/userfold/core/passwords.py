@@ -1,20 +1,13 @@
-"""Passwords: what one may be, which digests of one are taken, and how a digest joins the user it belongs to.
+"""Passwords: what one may be, and which digests of one are taken.
 
-A password itself never gets here: `userfold.secrets` makes a digest of it first. The digest is kept in the user's
-`Secrets`, and nothing else ever holds it: the history says only that it changed.
+`userfold.secrets` makes a digest of a password before any rule sees it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
-import msgspec
-
-from userfold.core.commands import PasswordDigest
 from userfold.core.errors import FieldFormatInvalid, PasswordTooLong, PasswordTooShort
-from userfold.core.reading import Records, Writes, read
-from userfold.core.records import Key, Operation, Secrets, User
 
 LENGTH_MIN = 8
 LENGTH_MAX = 1024
@@ -29,8 +22,6 @@ _ARGON2 = re.compile(
     r"\$argon2(?:id|i|d)\$v=(?:16|19)\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$[A-Za-z0-9+/]{11,128}\$[A-Za-z0-9+/]{16,128}"
 )
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-
-CHANGED = Operation(op="replace", path="/password")
 
 
 def check_length(password: str) -> None:
@@ -55,34 +46,3 @@ def check_digest(digest: str, path: str) -> None:
             raise FieldFormatInvalid(path=path, reason=f"a cost from 4 to {BCRYPT_COST_MAX} is taken")
     else:
         raise FieldFormatInvalid(path=path, reason="a digest made by argon2id, argon2i, argon2d or bcrypt is needed")
-
-
-class Joined(NamedTuple):
-    """What giving a user a password comes to: writes, what the history says, and the user's fields that change."""
-
-    writes: Writes
-    operations: tuple[Operation, ...]
-    fields: dict[str, bool]
-
-
-NOTHING = Joined({}, (), {})
-
-
-def join_password(project_id: str, user: User, digest: PasswordDigest, records: Records) -> Joined:
-    """What it comes to that `user` gets the password of `digest`."""
-    if digest is msgspec.UNSET:
-        return NOTHING
-    if digest is not None:
-        check_digest(digest, "/password_digest")
-    at = Key("secrets", project_id, user.id)
-    stored = read(records, at, Secrets)
-    # A user that is just being made has no past, though it may take the place of one that has.
-    before = stored if stored is not None and user.version > 0 else Secrets(id=user.id, version=0)
-    enabled = digest is not None
-    if before.password_digest == digest and user.password_enabled == enabled:
-        return NOTHING
-    writes: Writes = {at: msgspec.structs.replace(before, password_digest=digest, version=before.version + 1)}
-    if user.password_enabled == enabled:
-        return Joined(writes, (CHANGED,), {})
-    flag = Operation(op="replace", path="/password_enabled", old=not enabled, new=enabled)
-    return Joined(writes, (flag,), {"password_enabled": enabled})

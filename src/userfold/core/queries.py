@@ -22,6 +22,7 @@ Order = Literal["created_at", "updated_at", "email", "phone", "username", "first
 NAME_ORDERS = ("email", "phone", "username", "first_name", "last_name")
 
 DISABLED = "state|disabled"  # the term of a user that is disabled
+HAS_TOTP = "state|totp"  # and of one that has something encrypted
 
 # A shorter text is looked for at the beginning of terms, because an index of parts has nothing shorter than this.
 TEXT_LENGTH_MIN = 3
@@ -39,6 +40,7 @@ SEARCHED_FIELDS = (
     "contact_phone",
     "segments",
     "disabled",
+    "totp_enabled",
 )
 _searched = attrgetter(*SEARCHED_FIELDS)
 
@@ -105,7 +107,9 @@ def terms(user: User) -> tuple[str, ...]:
     found += [term("segment", segment_id) for segment_id in user.segments]
     found += [term("idn", address.id) for address in user.email_addresses]
     found += [term("idn", number.id) for number in user.phone_numbers]
-    return (*found, DISABLED) if user.disabled else tuple(found)
+    found += [DISABLED] if user.disabled else []
+    found += [HAS_TOTP] if user.totp_enabled else []
+    return tuple(found)
 
 
 def term(kind: str, value: str) -> str:

@@ -85,6 +85,7 @@ _profile = Field("text", "profile")
 _contact = Field("text", "contact")
 _backend_bag = Field("bag", "backend")
 _flag = Field("flag", "backend")
+_permission = Field("permission", "backend")
 
 Policy = Literal["none", "optional", "enforced"]
 
@@ -115,13 +116,26 @@ class User(Record, frozen=True, kw_only=True):
     second_factor_policy: Annotated[Policy, Field("choice", "backend", choices=("optional", "none", "enforced"))] = (
         "optional"
     )
+    legal_accepted_at: Annotated[int | None, Field("time", "backend")] = None
+    # What the user's own browser may do elsewhere: kept for an app that asks.
+    delete_self_enabled: Annotated[bool, _permission] = True
+    create_organization_enabled: Annotated[bool, _permission] = True
+    create_organizations_limit: Annotated[int | None, Field("count", "backend")] = None  # 0: there is none
+    bypass_client_trust: Annotated[bool, _flag] = False
     segments: Annotated[tuple[str, ...], _system] = ()
     owned: Annotated[tuple[str, ...], _system] = ()
     external_id_aliases: Annotated[tuple[str, ...], _system] = ()
     created_at: Annotated[int, _system] = 0
     updated_at: Annotated[int, _system] = 0
     version: Annotated[int, _system] = 0
-    password_enabled: Annotated[bool, _system] = False  # the password itself is in `Secrets`
+    # What there is in `Secrets`.
+    password_enabled: Annotated[bool, _system] = False
+    password_compromised: Annotated[bool, _system] = False  # it may be somebody else's too, and does not verify
+    totp_enabled: Annotated[bool, _system] = False
+    backup_codes_enabled: Annotated[bool, _system] = False
+    # When the user last got a second factor that had none, and last lost the last one.
+    second_factor_enabled_at: Annotated[int | None, _system] = None
+    second_factor_disabled_at: Annotated[int | None, _system] = None
 
 
 FIELDS: dict[str, Field] = {
@@ -266,8 +280,9 @@ class Secrets(Record, frozen=True, kw_only=True):
 
     id: str
     password_digest: str | None = None  # in PHC or modular crypt format
-    totp_secret: str | None = None  # encrypted
-    backup_code_digests: tuple[str, ...] = ()
+    totp_secret: str | None = None  # encrypted; in an export it is not
+    totp_step: int | None = None  # the time step of the last code that was accepted: no code is good twice
+    backup_code_digests: tuple[str, ...] = ()  # of those that were not used yet
     version: int = 1
 
 

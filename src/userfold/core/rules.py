@@ -17,6 +17,7 @@ from userfold.core import (
     image_rules,
     import_rules,
     project_rules,
+    secret_rules,
     segment_rules,
     session_rules,
     tracking_rules,
@@ -26,6 +27,7 @@ from userfold.core import (
 from userfold.core.applied import Applied
 from userfold.core.claims import DAY_MS
 from userfold.core.commands import (
+    AcceptTotp,
     AssignSegment,
     Command,
     CreateAttribute,
@@ -40,11 +42,13 @@ from userfold.core.commands import (
     Forget,
     ImportUser,
     LeaveDeletedSegment,
+    MarkPassword,
     NoteKeyUse,
     Once,
     RecordEvent,
     RecordFromSession,
     RemoveImage,
+    RenewTotpSecret,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -58,6 +62,7 @@ from userfold.core.commands import (
     UpdateSegment,
     UpdateUser,
     UpsertUser,
+    UseBackupCode,
 )
 from userfold.core.errors import IdempotencyKeyReused
 from userfold.core.ids import Mint
@@ -150,6 +155,10 @@ _RULES: dict[type[Command], tuple[Reads, Rule]] = {
     ImportUser: (import_rules.reads_imported, import_rules.import_user),
     SetImage: (image_rules.reads_image, image_rules.set_image),
     RemoveImage: (_reads_user, image_rules.remove_image),
+    MarkPassword: (_reads_user, secret_rules.mark_password),
+    AcceptTotp: (secret_rules.reads_secrets, secret_rules.accept_totp),
+    UseBackupCode: (secret_rules.reads_secrets, secret_rules.use_backup_code),
+    RenewTotpSecret: (secret_rules.reads_secrets, secret_rules.renew_totp_secret),
     StartSession: (tracking_rules.reads_started, tracking_rules.start_session),
     UpdateFromSession: (tracking_rules.reads_from_session, tracking_rules.update_from_session),
     RecordFromSession: (tracking_rules.reads_from_session, tracking_rules.record_from_session),

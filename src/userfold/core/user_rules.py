@@ -37,6 +37,7 @@ from userfold.core.commands import (
     Edit,
     Edits,
     Operate,
+    SetsSecrets,
     UpdateUser,
     UpsertUser,
 )
@@ -49,13 +50,12 @@ from userfold.core.errors import (
     UserDisabled,
     UserNotFound,
 )
-from userfold.core.fields import check, check_bag, normal
+from userfold.core.fields import check, check_bag, normal, time_ms
 from userfold.core.identity import establish, refuse_unproven
 from userfold.core.ids import Mint
 from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
 from userfold.core.operations import operate
-from userfold.core.passwords import NOTHING, Joined, join_password
 from userfold.core.reading import Records, Writes, existing_user, match_version, read, read_all
 from userfold.core.records import (
     FIELDS,
@@ -74,6 +74,7 @@ from userfold.core.records import (
 from userfold.core.sign_ins import revoke_all
 from userfold.core.tracking import keep, link, open_session
 from userfold.core.trust import Author, Ignored, judge, owned_after
+from userfold.core.user_secrets import NOTHING, Joined, gives_secrets, join_secrets
 
 _OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "system")
 
@@ -206,11 +207,11 @@ def make(
     changed, _, ignored = _edited(blank, edits, author, mint, settings, fields, named)
     if "external_id" in changed:
         refuse_unproven(author, settings)
-    password, not_permitted = _password(command, blank, records)
-    user = _next_version(blank, changed | password.fields, author, mint)
+    secrets, not_permitted = _secrets(command, blank, records, mint)
+    user = _next_version(blank, changed | secrets.fields, author, mint)
     if author.trust != "backend":
         refuse_tombstoned(project_id, user.external_id, records, mint.now, settings)
-    writes = claim_identifiers(project_id, None, user, author, records) | password.writes
+    writes = claim_identifiers(project_id, None, user, author, records) | secrets.writes
     operations = tuple(
         Operation(op="add", path=f"/{name}", new=json_value(user, name))
         for name in FIELDS
@@ -234,13 +235,14 @@ def _change(
     if before.disabled and command.author.trust != "backend":
         raise UserDisabled
     changed, operations, ignored = _edited(before, edits, command.author, mint, settings, fields, named)
-    password, not_permitted = _password(command, before, records)
+    secrets, not_permitted = _secrets(command, before, records, mint)
     ignored += not_permitted
-    after = _next_version(before, changed | password.fields, command.author, mint, adopted=adopted)
-    for name in ("owned", "external_id_aliases"):
+    changed |= _created_at(command, before)
+    after = _next_version(before, changed | secrets.fields, command.author, mint, adopted=adopted)
+    for name in ("owned", "external_id_aliases", "created_at"):
         if getattr(before, name) is not getattr(after, name):
             operations += tuple(diff(json_value(before, name), json_value(after, name), f"/{name}"))
-    operations += password.operations
+    operations += secrets.operations
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
     if "external_id" in changed:
@@ -248,7 +250,7 @@ def _change(
     named_anew = "external_id" in changed and after.external_id not in before.external_id_aliases
     if named_anew and command.author.trust != "backend":
         refuse_tombstoned(command.project_id, after.external_id, records, mint.now, settings)
-    writes = claim_identifiers(command.project_id, before, after, command.author, records) | password.writes
+    writes = claim_identifiers(command.project_id, before, after, command.author, records) | secrets.writes
     if after.disabled and not before.disabled:
         writes |= revoke_all(command.project_id, before.id, records, mint.now)
     return changed_user(command, after, writes, operations, mint, created=adopted, ignored=ignored)
@@ -272,12 +274,21 @@ def _adopt(
     return msgspec.structs.replace(applied, writes=writes, created=True)
 
 
-def _password(command: Command, user: User, records: Records) -> tuple[Joined, tuple[Ignored, ...]]:
-    """What the password that comes with a command comes to, and that it is left alone where only a backend may."""
-    digest = command.password_digest if isinstance(command, CreateUser | UpdateUser) else msgspec.UNSET
-    if digest is not msgspec.UNSET and command.author.trust != "backend":
+def _secrets(command: Command, user: User, records: Records, mint: Mint) -> tuple[Joined, tuple[Ignored, ...]]:
+    """What the secrets that come with a command come to, and that they are left alone where only a backend may."""
+    if not isinstance(command, SetsSecrets) or not gives_secrets(command):
+        return NOTHING, ()
+    if command.author.trust != "backend":
         return NOTHING, (Ignored("/password", "not_permitted"),)
-    return join_password(command.project_id, user, digest, records), ()
+    return join_secrets(command, user, records, mint.now), ()
+
+
+def _created_at(command: Command, before: User) -> dict[str, int]:
+    """When the user was created elsewhere, if a backend says so and it is not known yet."""
+    given = command.created_at if isinstance(command, UpdateUser) else None
+    if given is None or command.author.trust != "backend":
+        return {}
+    return {"created_at": time_ms(given, "/created_at")} if given != before.created_at else {}
 
 
 def _edited(

@@ -79,7 +79,7 @@ def test_unknown_paths_and_missing_keys_are_answered_in_the_envelope(api: InProc
     enveloped(api.ask("GET", "/clerk/v1/jwks"), "resource_not_found")
     enveloped(api.ask("GET", "/clerk/v1/users/user_x", key=""), "clerk_key_invalid")
     enveloped(api.ask("POST", "/clerk/v1/users/user_x"), "method_not_allowed")
-    enveloped(api.ask("DELETE", "/clerk/v1/users/user_x/mfa"), "not_implemented")
+    enveloped(api.ask("DELETE", "/clerk/v1/users/user_x/trusted_devices"), "not_implemented")
 
 
 def test_a_deleted_user_is_not_found(api: InProcess) -> None:

@@ -109,7 +109,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"password": PASSWORD, "skip_password_checks": "yes"}, "form_param_value_invalid", "skip_password_checks"),
     ({"password_digest": BCRYPT}, "form_param_value_invalid", "password_hasher"),
     ({"password_digest": BCRYPT, "password_hasher": "md5"}, "form_param_value_invalid", "password_hasher"),
-    ({"password_digest": BCRYPT, "password_hasher": "scrypt_firebase"}, "form_param_value_invalid", "password_hasher"),
     ({"password_digest": BCRYPT, "password_hasher": "argon2id"}, "form_param_format_invalid", "password_digest"),
     ({"password_digest": "$2b$10$x", "password_hasher": "bcrypt"}, "form_param_format_invalid", "password_digest"),
     ({"password_hasher": "bcrypt"}, "form_param_format_invalid", "password_digest"),
@@ -170,5 +169,34 @@ def test_an_update_changes_what_it_names_and_metadata_only_for_older_versions(ap
     newest = {"clerk-api-version": "2026-05-12"}
     reply = api.ask("PATCH", path, {"public_metadata": {"c": 3}}, headers=newest)
     assert (reply.status_code, reply.json()["errors"][0]["code"]) == (422, "form_param_unknown")
-    reply = api.ask("PATCH", path, {"totp_secret": "x"})
-    assert (reply.status_code, reply.json()["errors"][0]["meta"]["param_name"]) == (422, "totp_secret")
+
+
+# All others that Clerk's SDKs name.
+HASHERS = [
+    "awscognito",
+    "bcrypt_sha256_django",
+    "ldap_ssha",
+    "md5",
+    "md5_phpass",
+    "md5_salted",
+    "pbkdf2_sha1",
+    "pbkdf2_sha256",
+    "pbkdf2_sha256_django",
+    "pbkdf2_sha512",
+    "phpass",
+    "scrypt_firebase",
+    "scrypt_werkzeug",
+    "sha256",
+    "sha256_salted",
+    "sha512_symfony",
+]
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_a_digest_that_could_never_be_verified_is_refused_with_what_to_do(api: InProcess, hasher: str) -> None:
+    reply = api.ask("POST", "/clerk/v1/users", {"password_digest": "x", "password_hasher": hasher})
+    (error,) = reply.json()["errors"]
+    assert (reply.status_code, error["code"]) == (422, "form_param_value_invalid")
+    assert error["meta"] == {"param_name": "password_hasher"}
+    assert "argon2i, argon2id, bcrypt are taken" in error["long_message"]
+    assert "let the user choose a new password" in error["long_message"]

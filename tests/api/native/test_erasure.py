@@ -65,7 +65,11 @@ def a_whole_user(api: InProcess) -> dict[str, Any]:
     assert api.ask("POST", f"{path}/sessions", {"user_agent": "secret-agent/1.0"}).status_code == 201
     event = {"name": "secret order", "properties": {"email": EMAIL}}
     assert api.ask("POST", f"{path}/events", event, headers={"idempotency-key": "k-3"}).status_code == 201
-    password = {"password": "correct horse battery"}
+    password = {
+        "password": "correct horse battery",
+        "totp_secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        "backup_codes": ["my-own-code"],
+    }
     assert api.ask("PATCH", f"/clerk/v1/users/{user['id']}", password).status_code == 200
     return dict(user)
 

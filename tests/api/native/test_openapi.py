@@ -48,7 +48,7 @@ NEVER = {
         (
             *("password_too_short", "password_too_long", "password_not_set", "password_wrong"),
             *("address_not_found", "address_unverified", "identifier_last"),
-            *("list_too_long", "bulk_too_large", "field_missing"),
+            *("list_too_long", "bulk_too_large", "field_missing", "form_invalid", "form_part_missing"),
         ),
         "Clerk's API only",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from userfold.api import bodies, wire
+from userfold.api import bodies, forms, wire
 from userfold.api.clerk import lists
 from userfold.api.clerk import wire as clerk_wire
 from userfold.core import errors as core
@@ -25,13 +25,20 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.BagTooLarge: (422, "form_param_exceeds_allowed_size", "Parameter too large"),
     lists.ListTooLong: (422, "form_param_array_size_exceeded", "Too many values"),
     clerk_wire.BulkTooLarge: (400, "bulk_size_exceeded", "Too many users"),
+    clerk_wire.TimeInvalid: (422, "form_param_invalid_time", "Parameter is no time"),
     clerk_wire.FieldMissing: (422, "form_param_missing", "Parameter missing"),
+    core.ImageInvalid: (400, "request_body_invalid", "Image invalid"),
+    core.ImageTooLarge: (413, "image_too_large", "Image too large"),
     core.AddressUnverified: (422, "form_verification_needed", "Verification needed"),
     core.IdentifierLast: (400, "identification_deletion_failed", "Identification cannot be deleted"),
     core.PasswordTooShort: (422, "form_password_length_too_short", "Password too short"),
     core.PasswordTooLong: (422, "form_password_length_too_long", "Password too long"),
+    core.TotpSecretInvalid: (422, "invalid_totp_secret_code", "Invalid TOTP secret"),
     core.PasswordNotSet: (400, "no_password_set", "No password set"),
     core.PasswordWrong: (422, "incorrect_password", "Incorrect password"),
+    core.PasswordCompromised: (422, "password_reset_required", "Password reset required"),
+    core.SecondFactorNotSet: (400, "totp_disabled", "TOTP is disabled"),
+    core.SecondFactorWrong: (422, "totp_incorrect_code", "Incorrect code"),
     core.NotFound: (404, "resource_not_found", "Not found"),
     core.AttributeExists: (409, "conflict", "Conflict"),
     core.LimitReached: (403, "user_quota_exceeded", "Too many"),
@@ -58,6 +65,8 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     wire.NotBuilt: (501, "not_implemented", "Not built"),
     bodies.BodyTooLarge: (413, "request_body_too_large", "Request body too large"),
     wire.ContentTypeUnsupported: (415, "unsupported_content_type", "Unsupported content type"),
+    forms.PartMissing: (400, "form_param_missing", "Parameter missing"),
+    forms.FormInvalid: (400, "request_body_invalid", "Request body invalid"),
     wire.BodyNotObject: (400, "request_body_invalid", "Request body invalid"),
     wire.ParameterUnknown: (400, "malformed_request_parameters", "Request parameters malformed"),
     wire.ParameterInvalid: (400, "malformed_request_parameters", "Request parameters malformed"),
@@ -78,6 +87,8 @@ PARAM_NAMES = {
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """Clerk's envelope for a refusal. `clerk_trace_id` is the request id, which the SDKs show."""
     status, code, message = wire.row_of(TABLE, refusal)
+    if isinstance(refusal, bodies.BodyTooLarge) and refusal.data.get("size_max", 0) > bodies.BODY_BYTES_MAX:
+        status, code, message = TABLE[core.ImageTooLarge]  # only a picture may be larger than JSON
     long_message = wire.message_of(refusal)
     meta: dict[str, Any] = {}
     if isinstance(refusal, core.DomainError):

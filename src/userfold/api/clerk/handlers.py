@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
-
 from userfold.api.clerk import lists, wire
 from userfold.api.wire import Handler, Reply, Request, Service, json_reply
-from userfold.core.commands import CreateUser, DeleteUser, Edit, PasswordDigest, RevokeSignIns, UpdateUser
-from userfold.core.errors import PasswordNotSet, PasswordWrong, UserNotFound
+from userfold.core.applied import Applied
+from userfold.core.commands import CreateUser, DeleteUser, Edit, RevokeSignIns, UpdateUser
+from userfold.core.errors import PasswordCompromised, PasswordNotSet, PasswordWrong, UserNotFound
 from userfold.core.records import Key, Secrets, User
 
 SOURCE = "clerk"
@@ -25,14 +24,14 @@ async def create_user(service: Service, request: Request) -> Reply:
         author=request.author(SOURCE),
         edits=(Edit("replace", fields),),
         created_at=created_at,
-        password_digest=await _digest(service, body),
+        **await _secrets(service, body),
     )
     return await _run(service, request, command)
 
 
 async def read_user(service: Service, request: Request) -> Reply:
     """`getUser`."""
-    return json_reply(200, wire.user(await _user(service, request), service.public_url))
+    return json_reply(200, wire.user(await read_user_record(service, request), service.public_url))
 
 
 async def list_users(service: Service, request: Request) -> Reply:
@@ -113,7 +112,8 @@ async def update_user(service: Service, request: Request) -> Reply:
         author=request.author(SOURCE),
         user_id=request.params["id"],
         edits=(Edit("replace", fields), *wire.primaries(body)),
-        password_digest=await _digest(service, body),
+        created_at=wire.time_or_none(body, "created_at"),
+        **await _secrets(service, body),
     )
     reply = await _run(service, request, command)
     if signs_out:
@@ -132,6 +132,8 @@ async def verify_password(service: Service, request: Request) -> Reply:
         raise PasswordNotSet
     if not await service.passwords.verify_password(given, kept.password_digest):
         raise PasswordWrong(path="/password")
+    if user.password_compromised:
+        raise PasswordCompromised(path="/password")
     return json_reply(200, {"verified": True})
 
 
@@ -166,11 +168,11 @@ async def replace_metadata(service: Service, request: Request) -> Reply:
 async def list_no_organizations(service: Service, request: Request) -> Reply:
     """`getOrganizationMembershipList`, `getOrganizationInvitationList`: a page that is empty, as there are none."""
     lists.limit_and_offset(lists.parameters(request))
-    await _user(service, request)
+    await read_user_record(service, request)
     return json_reply(200, {"data": [], "total_count": 0})
 
 
-async def _user(service: Service, request: Request) -> User:
+async def read_user_record(service: Service, request: Request) -> User:
     """The user whom the path names. Raises `UserNotFound`."""
     key = Key("user", request.project_id, request.params["id"])
     user = (await service.store.get((key,)))[key]
@@ -189,15 +191,20 @@ async def _edit_metadata(service: Service, request: Request, mode: str) -> Reply
     return await _run(service, request, command)
 
 
-async def _digest(service: Service, body: dict[str, Any]) -> PasswordDigest:
-    """What is kept of the password that a body gives, if any.
+async def _secrets(service: Service, body: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of the secrets that a body gives, if any: fields of a `SetsSecrets`.
 
-    Making it awaits, so updates that bring a password are applied in the order in which their digests are ready.
+    Making digests awaits, so updates that bring secrets are applied in the order in which their digests are ready.
     """
-    plain, digest = wire.password(body)
+    (plain, digest), totp, codes = wire.password(body), wire.totp_secret(body), wire.backup_codes(body)
+    given: dict[str, Any] = {} if digest is None else {"password_digest": digest}
+    if totp is not None:
+        given["totp_secret"] = service.encryption.encrypt(totp)
     if plain is not None:
-        return await service.passwords.hash_password(plain)
-    return msgspec.UNSET if digest is None else digest
+        given["password_digest"] = await service.passwords.hash_password(plain)
+    if codes is not None:
+        given["backup_code_digests"] = await service.passwords.hash_backup_codes(codes)
+    return given
 
 
 async def _sign_out(service: Service, request: Request) -> None:
@@ -208,6 +215,10 @@ async def _sign_out(service: Service, request: Request) -> None:
 
 
 async def _run(service: Service, request: Request, command: CreateUser | UpdateUser) -> Reply:
-    applied = await service.run(request, command)
+    return user_reply(service, await service.run(request, command))
+
+
+def user_reply(service: Service, applied: Applied) -> Reply:
+    """The user, as a command left it."""
     assert applied.user is not None
     return json_reply(200, wire.user(applied.user, service.public_url))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userfold.api.clerk import handlers, session_handlers
+from userfold.api.clerk import handlers, image_handlers, second_factor_handlers, session_handlers
 from userfold.api.clerk.address_handlers import EMAIL, PHONE
 from userfold.api.wire import Route
 
@@ -23,18 +23,23 @@ ROUTES = (
     Route("POST", "/users/{id}/unban", handlers.flagging("disabled", False)),
     Route("POST", "/users/{id}/lock", handlers.flagging("locked", True)),
     Route("POST", "/users/{id}/unlock", handlers.flagging("locked", False)),
-    Route("POST", "/users/{id}/profile_image", None),
-    Route("DELETE", "/users/{id}/profile_image", None),
+    Route(
+        "POST",
+        "/users/{id}/profile_image",
+        image_handlers.set_image,
+        body_bytes_max=image_handlers.FORM_BYTES_MAX,
+    ),
+    Route("DELETE", "/users/{id}/profile_image", image_handlers.remove_image),
     Route("PUT", "/users/{id}/email_address", EMAIL.replace),
     Route("PUT", "/users/{id}/phone_number", PHONE.replace),
     Route("POST", "/users/{id}/verify_password", handlers.verify_password),
-    Route("POST", "/users/{id}/verify_totp", None),
+    Route("POST", "/users/{id}/verify_totp", second_factor_handlers.verify_totp),
     Route("POST", "/users/{id}/remove_password", handlers.remove_password),
-    Route("POST", "/users/{id}/password/set_compromised", None),
-    Route("POST", "/users/{id}/password/unset_compromised", None),
-    Route("DELETE", "/users/{id}/mfa", None),
-    Route("DELETE", "/users/{id}/totp", None),
-    Route("DELETE", "/users/{id}/backup_code", None),
+    Route("POST", "/users/{id}/password/set_compromised", second_factor_handlers.marking(compromised=True)),
+    Route("POST", "/users/{id}/password/unset_compromised", second_factor_handlers.marking(compromised=False)),
+    Route("DELETE", "/users/{id}/mfa", second_factor_handlers.removing(totp=True, backup_codes=True)),
+    Route("DELETE", "/users/{id}/totp", second_factor_handlers.removing(totp=True)),
+    Route("DELETE", "/users/{id}/backup_code", second_factor_handlers.removing(backup_codes=True)),
     Route("GET", "/users/{id}/organization_memberships", handlers.list_no_organizations),
     Route("GET", "/users/{id}/organization_invitations", handlers.list_no_organizations),
     Route("DELETE", "/users/{id}/passkeys/{passkey_id}", None),

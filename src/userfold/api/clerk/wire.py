@@ -14,6 +14,9 @@ from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
 from userfold.core.passwords import check_length
 from userfold.core.records import EmailAddress, PhoneNumber, SignIn, User
+from userfold.core.second_factors import check_backup_code, check_number_of_backup_codes
+from userfold.core.second_factors import totp_secret as normal_totp_secret
+from userfold.core.user_secrets import has_second_factor
 
 BULK_MAX = 100
 
@@ -24,9 +27,14 @@ API_VERSIONS = frozenset({"2021-02-05", "2024-10-01", "2025-03-12", "2025-04-10"
 
 # Parameters of POST and PATCH /users that mean the same to us.
 _PROFILE = frozenset({"external_id", "first_name", "last_name", "locale", "timezone"})
-_SAME = frozenset({*_PROFILE, *METADATA})
-# They say how the password comes, and are read by `password`.
-_PASSWORD = frozenset({"password", "password_digest", "password_hasher", "skip_password_checks"})
+_SETTINGS = frozenset(
+    {"bypass_client_trust", "create_organization_enabled", "create_organizations_limit", "delete_self_enabled"}
+)
+_SAME = frozenset({*_PROFILE, *_SETTINGS, *METADATA})
+# They say how the secrets come, and are read by `password`, `totp_secret` and `backup_codes`.
+_SECRETS = frozenset(
+    {"password", "password_digest", "password_hasher", "skip_password_checks", "totp_secret", "backup_codes"}
+)
 # Clerk's name of a way to make digests → what a digest begins with. Clerk knows more that Userfold cannot verify.
 _HASHERS = {"argon2i": ("$argon2i$",), "argon2id": ("$argon2id$",), "bcrypt": ("$2a$", "$2b$", "$2y$")}
 _STATUSES = ("email_address_identification_status", "phone_number_identification_status")
@@ -37,7 +45,6 @@ _NO_EFFECT = frozenset(
         "skip_password_requirement",
         "skip_user_requirement",
         "skip_legal_checks",
-        "bypass_client_trust",
     }
 )
 
@@ -46,6 +53,12 @@ class FieldMissing(FieldInvalid):
     """The parameter at {path} is needed."""
 
     code = "field_missing"
+
+
+class TimeInvalid(FieldFormatInvalid):
+    """The value at {path} is no time: {reason}."""
+
+    code = "time_invalid"
 
 
 class BulkTooLarge(InputError):
@@ -59,7 +72,12 @@ _PRIMARIES: dict[str, Literal["email_addresses", "phone_numbers"]] = {
     "primary_email_address_id": "email_addresses",
     "primary_phone_number_id": "phone_numbers",
 }
-_UPDATE_ONLY = frozenset({*_PRIMARIES, "sign_out_of_other_sessions"})
+_UPDATE_ONLY = frozenset({*_PRIMARIES, "created_at", "sign_out_of_other_sessions"})
+# Parameters that would choose what is not chosen so here; null chooses nothing.
+_NOT_CHOSEN = {
+    "primary_web3_wallet_id": "there are no wallets",
+    "profile_image_id": "a picture has no id: it is uploaded to /users/{id}/profile_image",
+}
 
 
 def user(user: User, public_url: str) -> dict[str, Any]:
@@ -92,15 +110,15 @@ def user(user: User, public_url: str) -> dict[str, Any]:
         "enterprise_accounts": [],
         "organization_memberships": [],
         "password_enabled": user.password_enabled,
-        "two_factor_enabled": False,
-        "totp_enabled": False,
-        "backup_code_enabled": False,
-        "mfa_enabled_at": None,
-        "mfa_disabled_at": None,
+        "two_factor_enabled": has_second_factor(user),
+        "totp_enabled": user.totp_enabled,
+        "backup_code_enabled": user.backup_codes_enabled,
+        "mfa_enabled_at": user.second_factor_enabled_at,
+        "mfa_disabled_at": user.second_factor_disabled_at,
         "password_last_updated_at": None,
         "last_sign_in_at": None,
         "last_active_at": None,
-        "legal_accepted_at": None,
+        "legal_accepted_at": user.legal_accepted_at,
         "banned": user.disabled,
         "locked": user.locked,
         "deprovisioned": False,
@@ -108,10 +126,10 @@ def user(user: User, public_url: str) -> dict[str, Any]:
         "verification_attempts_remaining": None,
         "created_at": user.created_at,
         "updated_at": user.updated_at,
-        "delete_self_enabled": True,
-        "create_organization_enabled": True,
-        "create_organizations_limit": None,
-        "bypass_client_trust": False,
+        "delete_self_enabled": user.delete_self_enabled,
+        "create_organization_enabled": user.create_organization_enabled,
+        "create_organizations_limit": user.create_organizations_limit,
+        "bypass_client_trust": user.bypass_client_trust,
     }
 
 
@@ -206,7 +224,6 @@ def user_ids(request: Request) -> list[str]:
 def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
     """The fields of a user, and when it was created, from the parameters of `POST /users`."""
     fields: dict[str, Any] = {}
-    created_at = None
     for name, value in body.items():
         if name in _SAME:
             fields[name] = value
@@ -220,25 +237,33 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
             fields["disabled"] = value
         elif name == "locked":
             fields[name] = value
-        elif name == "created_at":
-            created_at = _time(value, name)
         elif name in _STATUSES:
             _check_statuses(name, body)
-        elif name not in _NO_EFFECT and name not in _PASSWORD:
+        elif name == "legal_accepted_at":
+            fields[name] = time_or_none(body, name)
+        elif name in _NO_EFFECT:
+            flag(body, name)
+        elif name != "created_at" and name not in _SECRETS:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
-    return fields, created_at
+    return fields, time_or_none(body, "created_at")
 
 
 def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
     """The fields of a user from the parameters of `PATCH /users/{id}`."""
-    known = _PROFILE if METADATA_APART in _versions(request) else _SAME
+    known = _SAME - {*METADATA} if METADATA_APART in _versions(request) else _SAME
     fields: dict[str, Any] = {}
     for name, value in body.items():
         if name in known:
             fields[name] = value
         elif name == "username":
             fields[name] = None if value == "" else value
-        elif name not in _NO_EFFECT and name not in _PASSWORD and name not in _UPDATE_ONLY:
+        elif name == "legal_accepted_at":
+            fields[name] = time_or_none(body, name)
+        elif name in _NO_EFFECT:
+            flag(body, name)
+        elif name in _NOT_CHOSEN and value is not None:
+            raise FieldInvalid(path=f"/{name}", reason=_NOT_CHOSEN[name])
+        elif name not in _SECRETS and name not in _UPDATE_ONLY and name not in _NOT_CHOSEN:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields
 
@@ -255,17 +280,39 @@ def password(body: dict[str, Any]) -> tuple[str | None, str | None]:
     for name in ("password", "password_digest", "password_hasher"):
         if not isinstance(body.get(name), str | None):
             raise FieldInvalid(path=f"/{name}", reason="a string is needed")
+    skips_checks = skips_password_checks(body)
     if digest is None and hasher is None:
-        if plain is not None and (not skips_password_checks(body) or plain == ""):
+        if plain is not None and (not skips_checks or plain == ""):
             check_length(plain)
         return plain, None
     if plain is not None:
         raise FieldInvalid(path="/password_digest", reason="it cannot be combined with password")
     if hasher not in _HASHERS:
-        raise FieldInvalid(path="/password_hasher", reason=f"one of {', '.join(_HASHERS)} is needed")
+        taken = f"digests made by {', '.join(_HASHERS)} are taken"
+        others = "of any other no password could be verified, so leave it out and let the user choose a new password"
+        raise FieldInvalid(path="/password_hasher", reason=f"{taken}; {others}")
     if digest is None or not digest.startswith(_HASHERS[hasher]):
         raise FieldFormatInvalid(path="/password_digest", reason=f"it is not one of {hasher}")
     return None, digest
+
+
+def totp_secret(body: dict[str, Any]) -> str | None:
+    """A TOTP secret in its normal form. Null is not given: to remove one has a route of its own."""
+    given = text_or_none(body, "totp_secret")
+    return None if given is None else normal_totp_secret(given, "/totp_secret")
+
+
+def backup_codes(body: dict[str, Any]) -> list[str] | None:
+    """Backup codes, or digests of them, or None if they are not given. They take the place of those before."""
+    given = body.get("backup_codes")
+    if given is None:
+        return None
+    if not isinstance(given, list) or not all(isinstance(code, str) for code in given):
+        raise FieldInvalid(path="/backup_codes", reason="a list of strings is needed")
+    check_number_of_backup_codes(len(given), "/backup_codes")
+    for index, code in enumerate(given):
+        check_backup_code(code, f"/backup_codes/{index}")
+    return given
 
 
 def skips_password_checks(body: dict[str, Any]) -> bool:
@@ -286,6 +333,13 @@ def password_to_verify(request: Request) -> str:
     if not isinstance(given, str):
         raise FieldInvalid(path="/password", reason="a string is needed")
     return given
+
+
+def code_to_verify(request: Request) -> str:
+    """The code that `POST /users/{id}/verify_totp` asks about."""
+    body = request.json_object()
+    refuse_unknown(body, "code")
+    return needed_text(body, "code")
 
 
 def body_or_nothing(request: Request) -> dict[str, Any]:
@@ -350,6 +404,20 @@ def flag(body: dict[str, Any], name: str) -> bool | None:
     return given
 
 
+def time_or_none(body: dict[str, Any], name: str) -> int | None:
+    """RFC 3339 as milliseconds, or None if it is not given. JavaScript `Date`s arrive like that."""
+    given = body.get(name)
+    if given is None:
+        return None
+    try:
+        time = datetime.fromisoformat(given)
+    except (TypeError, ValueError):
+        time = None
+    if time is None or time.tzinfo is None:
+        raise TimeInvalid(path=f"/{name}", reason="one such as 2026-01-02T03:04:05.678Z is needed")
+    return round(time.timestamp() * 1000)
+
+
 def _versions(request: Request) -> list[str]:
     """The versions of the API that a request asks for, in its query and in its header."""
     header = request.header(b"clerk-api-version")
@@ -393,16 +461,3 @@ def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
     else:
         _check_statuses(f"{name}_identification_status", body)
     return [{name: value, "verified": status == "verified"} for value, status in zip(values, statuses, strict=True)]
-
-
-def _time(value: Any, name: str) -> int | None:
-    """RFC 3339 as milliseconds. JavaScript `Date`s arrive like that."""
-    if value is None:
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        time = None
-    if time is None or time.tzinfo is None:
-        raise FieldFormatInvalid(path=f"/{name}", reason="a time such as 2026-01-02T03:04:05.678Z is needed")
-    return round(time.timestamp() * 1000)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.api import bodies, wire
+from userfold.api import bodies, forms, wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
 from userfold.engine import Busy
@@ -29,6 +29,9 @@ STATUS: dict[type[Exception], int] = {
     core.IdentifierLast: 409,
     core.PasswordNotSet: 409,
     core.PasswordWrong: 422,
+    core.PasswordCompromised: 422,
+    core.SecondFactorNotSet: 409,
+    core.SecondFactorWrong: 422,
     core.UserIdProtected: 409,
     core.UserDeleted: 409,
     core.UserDisabled: 403,
@@ -53,6 +56,8 @@ STATUS: dict[type[Exception], int] = {
     wire.RateLimited: 429,
     bodies.BodyTooLarge: 413,
     wire.ContentTypeUnsupported: 415,
+    forms.PartMissing: 400,
+    forms.FormInvalid: 400,
     wire.BodyNotObject: 400,
     wire.ParameterUnknown: 400,
     wire.ParameterInvalid: 400,
