@@ -110,8 +110,8 @@ def _signed(token: str, keys: Iterable[VerificationKey]) -> SignedClaims | Broke
 def _claims(payload: Any) -> SignedClaims | BrokenToken:
     try:
         claims = jsontext.decode(payload)  # as strict as with any body: what is signed may be stored
-    except InputError as refusal:
-        return BrokenToken(str(refusal))
+    except InputError:
+        return BrokenToken("its claims are no strict JSON")
     return SignedClaims(claims) if isinstance(claims, dict) else BrokenToken("its claims are no object")
 
 
