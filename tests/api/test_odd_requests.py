@@ -60,4 +60,4 @@ def test_an_odd_request_is_answered(server: Server, line: bytes, headers: bytes,
 
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "QUERY", "CONNECT", "PROPFIND", "PUT", "DELETE"])
 def test_a_method_that_a_path_does_not_take_is_told_those_that_it_does(server: Server, method: str) -> None:
-    assert status_of(server, f"{method} /v1/users".encode()) == (405, b"get, post")
+    assert status_of(server, f"{method} /v1/users".encode()) == (405, b"get, head, post")

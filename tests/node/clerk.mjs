@@ -389,7 +389,7 @@ for (const call of [
   assert.deepEqual(await refusal(call()), { status: 501, code: "not_implemented", paramName: undefined });
 }
 
-// Second factors: the code is RFC 6238's for the ASCII secret "12345678901234567890".
+// Second factors (what is no object of the SDK comes as it was sent): the code is RFC 6238's for the ASCII secret "12345678901234567890".
 
 function totp(step) {
   const counter = Buffer.alloc(8);
@@ -406,21 +406,21 @@ const guarded = await users.createUser({
 assert.deepEqual([guarded.totpEnabled, guarded.backupCodeEnabled, guarded.twoFactorEnabled], [true, true, true]);
 const verify = (given) => users.verifyTOTP({ userId: guarded.id, code: given });
 const wrong = { status: 422, code: "totp_incorrect_code", paramName: "code" };
-assert.deepEqual(await verify(code), { verified: true, codeType: "totp" });
+assert.deepEqual(await verify(code), { verified: true, code_type: "totp" });
 assert.deepEqual(await refusal(verify(code)), wrong);
-assert.deepEqual(await verify("first-code"), { verified: true, codeType: "backup_code" });
+assert.deepEqual(await verify("first-code"), { verified: true, code_type: "backup_code" });
 assert.deepEqual(await refusal(verify("first-code")), wrong);
 const factors = async () => {
   const { totpEnabled, backupCodeEnabled, twoFactorEnabled } = await users.getUser(guarded.id);
   return [totpEnabled, backupCodeEnabled, twoFactorEnabled];
 };
-assert.deepEqual(await users.deleteUserTOTP(guarded.id), { userId: guarded.id });
+assert.deepEqual(await users.deleteUserTOTP(guarded.id), { user_id: guarded.id });
 assert.deepEqual(await factors(), [false, true, true]);
-assert.deepEqual(await users.deleteUserBackupCodes(guarded.id), { userId: guarded.id });
+assert.deepEqual(await users.deleteUserBackupCodes(guarded.id), { user_id: guarded.id });
 assert.deepEqual(await factors(), [false, false, false]);
 assert.deepEqual(await refusal(verify(code)), { status: 400, code: "totp_disabled", paramName: undefined });
 await users.updateUser(guarded.id, { totpSecret: "JBSWY3DPEHPK3PXP" });
-assert.deepEqual(await users.disableUserMFA(guarded.id), { userId: guarded.id });
+assert.deepEqual(await users.disableUserMFA(guarded.id), { user_id: guarded.id });
 assert.deepEqual(await factors(), [false, false, false]);
 
 // Compromised passwords

@@ -533,7 +533,8 @@ class Api:
             return preflight(methods)
         found = methods.get("GET" if method == "HEAD" else method)
         if found is None:
-            raise MethodNotAllowed(allowed=", ".join(sorted(methods)))
+            allowed = {*methods, "HEAD"} if "GET" in methods else set(methods)
+            raise MethodNotAllowed(allowed=", ".join(sorted(allowed)))
         seen.answered, route = found, found.route
         if self._callers is not None:
             seen.caller = await authenticate(self._service.directory, self._callers, headers)
@@ -705,8 +706,8 @@ async def send_reply(send: Send, reply: Reply, request_id: str, *, head: bool = 
         (b"content-length", b"%d" % len(reply.body)),
         (b"x-request-id", request_id.encode("latin-1")),
     ]
-    if reply.status == 204:
-        del headers[-2]  # RFC 9110, 8.6: no Content-Length in a 204
+    if reply.status in (204, 304):
+        del headers[-2]  # RFC 9110, 8.6: none in a 204, and in a 304 that of the reply that is not sent
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else reply.body})
 

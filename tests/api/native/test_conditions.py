@@ -149,3 +149,30 @@ def test_the_condition_that_a_user_exists_never_makes_one(api: InProcess) -> Non
     reply = api.ask("PUT", "/v1/users/by-external-id/u-1", {}, headers={"if-match": "*"})
     assert reply.status_code in (404, 412)
     assert api.writes == before
+
+
+# If-None-Match, for a user at version 2: what a read answers.
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        ('"2"', 304),
+        ('W/"2"', 304),
+        ('"1", "2"', 304),
+        ("*", 304),
+        ('"1"', 200),
+        ('"22"', 200),
+        ("2", 200),
+        ("", 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_has_a_version_does_not_get_it_again(api: InProcess, method: str, condition: str, status: int) -> None:
+    user = api.user(name="Ada")
+    changed = api.ask("PATCH", f"/v1/users/{user['id']}", {"name": "Bea"}).json()
+    assert changed["version"] == 2
+    reply = api.ask(method, f"/v1/users/{user['id']}", headers={"if-none-match": condition})
+    assert (reply.status_code, reply.headers["etag"]) == (status, '"2"')
+    assert ("content-length" in reply.headers) is (status == 200)
+    assert bool(reply.content) is (status == 200 and method == "GET")
+    before = api.ask(method, f"/v1/users/{user['id']}?version=1", headers={"if-none-match": '"1"'})
+    assert (before.status_code, before.headers["etag"]) == (304, '"1"')

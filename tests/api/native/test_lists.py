@@ -53,6 +53,18 @@ def test_pages_hold_every_user_once_in_order(api: InProcess, limit: int) -> None
     assert walked(api, limit=limit) == walked(api, limit=limit, order_by="created_at")
 
 
+def test_a_page_is_full_whatever_is_asked_for_together(api: InProcess) -> None:
+    segment = api.ask("POST", "/v1/segments", {"name": "Beta"}).json()["id"]
+    users = [api.user(name=f"n{index}", contact_email="home@example.com") for index in range(6)]
+    inside = [user["id"] for user in users[1::2]]
+    for id_ in inside:
+        api.ask("PUT", f"/v1/users/{id_}/segments/{segment}")
+    asked = {"email": "home@example.com", "segment": segment, "query": "n"}
+    assert listed(api, limit=2, **asked) == sorted(inside)[:2]
+    assert sorted(walked(api, limit=2, **asked)) == sorted(inside)
+    assert listed(api, username="nobody", **asked) == []
+
+
 def test_names_are_looked_up_in_their_normal_form(api: InProcess) -> None:
     user = api.user(
         external_id="U-1", username="Ada", email_addresses=["ada@example.com"], contact_email="home@example.com"

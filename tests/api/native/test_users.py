@@ -54,6 +54,16 @@ EMPTY: dict[str, Any] = {
     "owned": [],
     "external_id_aliases": [],
     "password_enabled": False,
+    "password_compromised": False,
+    "totp_enabled": False,
+    "backup_codes_enabled": False,
+    "second_factor_enabled_at": None,
+    "second_factor_disabled_at": None,
+    "legal_accepted_at": None,
+    "delete_self_enabled": True,
+    "create_organization_enabled": True,
+    "create_organizations_limit": None,
+    "bypass_client_trust": False,
     "version": 1,
 }
 

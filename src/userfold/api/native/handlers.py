@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from userfold.api.native import wire
-from userfold.api.wire import ParameterInvalid, Reply, Request, Service, json_reply
+from userfold.api.wire import ParameterInvalid, Reply, Request, Service
 from userfold.core import jsontext
 from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, Operate, UpdateUser, UpsertUser
@@ -37,8 +37,8 @@ async def create_user(service: Service, request: Request) -> Reply:
 async def list_users(service: Service, request: Request) -> Reply:
     """One page of users: `external_id`, `email`, `username`, `segment`, `query`; `order_by`, `limit`, `cursor`."""
     query, terms = wire.user_query(request), await _terms(service, request)
-    users = await service.store.users(msgspec.structs.replace(query, any_terms=terms[:1] or None))
-    return wire.user_page(users, query, terms[1:])
+    users = await service.store.users(msgspec.structs.replace(query, also=tuple((term,) for term in terms)))
+    return wire.user_page(users, query)
 
 
 async def read_user(service: Service, request: Request) -> Reply:
@@ -46,9 +46,9 @@ async def read_user(service: Service, request: Request) -> Reply:
     query = request.query({"version"})
     user = await read_user_record(service, request)
     if "version" not in query:
-        return json_reply(200, user, wire.etag(user.version))
+        return wire.user_read(request, user)
     version = wire.positive(query["version"], "version")
-    return json_reply(200, await _user_at(service, request.project_id, user, version), wire.etag(version))
+    return wire.user_read(request, await _user_at(service, request.project_id, user, version))
 
 
 async def update_user(service: Service, request: Request) -> Reply:

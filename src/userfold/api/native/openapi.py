@@ -104,6 +104,13 @@ IF_MATCH = Parameter(
     {"anyOf": [{"const": "*"}, {"type": "string", "pattern": wire.ENTITY_TAGS_PATTERN}]},
     example='"1"',
 )
+IF_NONE_MATCH = Parameter(
+    "If-None-Match",
+    "header",
+    "Answer 304, without a body, if it is at one of these versions (RFC 9110, 13.1.2).",
+    {"type": "string"},
+    example='"1"',
+)
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     "header",
@@ -244,8 +251,12 @@ ROWS: dict[tuple[str, str], Row] = {
                 "Read the user as it was at that version.",
                 {"type": "integer", "minimum": 1, "maximum": wire.INTEGER_MAX},
             ),
+            IF_NONE_MATCH,
         ),
-        answers=(Answer(200, "The user.", records.User, ("ETag",)),),
+        answers=(
+            Answer(200, "The user.", records.User, ("ETag",)),
+            Answer(304, "Who asks has that version already.", None, ("ETag",)),
+        ),
         refusals=(core.UserNotFound, core.VersionNotFound, http.ParameterInvalid),
     ),
     ("PATCH", "/users/{id}"): Row(

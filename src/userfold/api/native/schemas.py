@@ -18,7 +18,7 @@ import phonenumbers
 
 from userfold.api.native.shapes import BATCH_ITEMS_MAX
 from userfold.core.attributes import WITH_CHOICES
-from userfold.core.fields import ADDRESSES_MAX
+from userfold.core.fields import ADDRESSES_MAX, COUNT_MAX, TIME_MS_MAX
 from userfold.core.identifiers import LENGTH_MAX
 from userfold.core.operations import JSON_PATCH, OPERATIONS_MAX, POINTER_PARTS_MAX
 from userfold.core.operations import OPERATIONS as ALL_OPERATIONS
@@ -212,6 +212,12 @@ def _writable(name: str, field: Field) -> Schema:
             return TEXT | {"minLength": 1, "pattern": USERNAME}
         case "flag":
             return {"type": ["boolean", "null"], "description": "null is false."}
+        case "permission":
+            return {"type": ["boolean", "null"], "description": "null is true."}
+        case "time":
+            return _integer_up_to(TIME_MS_MAX) | {"description": "Milliseconds since the Unix epoch."}
+        case "count":
+            return _integer_up_to(COUNT_MAX)
         case "choice":
             return {"enum": [*field.choices, None], "description": f"null is {field.choices[0]}."}
         case "bag":
@@ -221,6 +227,10 @@ def _writable(name: str, field: Field) -> Schema:
         case "phone_numbers":
             return _list_of("Phone", "PhoneNumberInput")
     raise AssertionError(f"no schema for {name}: {field.kind}")
+
+
+def _integer_up_to(maximum: int) -> Schema:
+    return {"type": ["integer", "null"], "minimum": 0, "maximum": maximum}
 
 
 def _list_of(text: str, address: str) -> Schema:

@@ -46,6 +46,7 @@ B = TypeVar("B", bound=Body)
 _ENTITY_TAGS = re.compile(ENTITY_TAGS_PATTERN)
 _CURSOR = re.compile(CURSOR_PATTERN)
 _INTEGER = re.compile(INTEGER_PATTERN)
+_QUOTED = re.compile(r'"[^"]*"')
 _STRONG_VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,17})"')
 
 # How msgspec says what is wrong with a value, and where: `Expected ... - at `$.settings.tombstone_days``.
@@ -124,6 +125,13 @@ def user_reply(status: int, user: User, applied: Applied, *headers: tuple[bytes,
     return Reply(status, body, (JSON, etag(user.version), *headers))
 
 
+def user_read(request: Request, user: User) -> Reply:
+    """A user, or 304 without it."""
+    if has_it(request, user.version):
+        return Reply(304, headers=(etag(user.version),))
+    return json_reply(200, user, etag(user.version))
+
+
 def user_query(request: Request) -> UserQuery:
     """What a list asks for, beside the terms by which its users are to be found."""
     given = request.query(LIST_PARAMETERS)
@@ -152,14 +160,13 @@ def given_terms(request: Request, *, email_kind: str = "email") -> tuple[str, ..
     )
 
 
-def user_page(users: Sequence[User], query: UserQuery, also: Sequence[str] = ()) -> Reply:
-    """One page of users: those among `users` that are found by all of `also`. `next_cursor` is null on the last one."""
+def user_page(users: Sequence[User], query: UserQuery) -> Reply:
+    """One page of users. `next_cursor` is null on the last one."""
     cursor = None
     if len(users) == query.limit:
         value, id_ = queries.position(users[-1], query.order)
         cursor = f"{value}.{id_}"
-    shown = tuple(user for user in users if set(also) <= set(queries.terms(user))) if also else tuple(users)
-    return json_reply(200, UserPage(data=shown, next_cursor=cursor))
+    return json_reply(200, UserPage(data=tuple(users), next_cursor=cursor))
 
 
 def _position(cursor: str) -> tuple[int, str]:
@@ -265,6 +272,12 @@ def if_match(request: Request) -> IfMatch:
     if not _ENTITY_TAGS.fullmatch(value):
         raise HeaderInvalid(name="If-Match", reason='a version in quotes is needed, such as "3"')
     return tuple(map(int, _STRONG_VERSION.findall(value)))
+
+
+def has_it(request: Request, version: int) -> bool:
+    """Whether who asks has that version already, as `If-None-Match` says (RFC 9110, 13.1.2). Weak tags count here."""
+    value = (request.header(b"if-none-match") or "").strip()
+    return value == "*" or (bool(_ENTITY_TAGS.fullmatch(value)) and f'"{version}"' in _QUOTED.findall(value))
 
 
 def once(request: Request) -> Once | None:
