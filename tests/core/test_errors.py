@@ -39,6 +39,7 @@ from userfold.core.commands import (
     RemoveAddress,
     RevokeKey,
     RevokeSignIn,
+    UpdateFromSession,
     UpdateProject,
     UpdateUser,
     UseBackupCode,
@@ -88,6 +89,7 @@ from userfold.core.errors import (
     SegmentNotFound,
     SessionClosed,
     SessionNotFound,
+    SessionNotSampled,
     TotpSecretInvalid,
     UserDeleted,
     UserDisabled,
@@ -102,7 +104,7 @@ from userfold.core.identity import judge_claims
 from userfold.core.jsontext import decode
 from userfold.core.passwords import check_length
 from userfold.core.reading import Unread, read_all
-from userfold.core.records import EffectiveSettings, Key
+from userfold.core.records import EffectiveSettings, Key, Session
 from userfold.core.rules import apply
 from userfold.core.second_factors import totp_secret
 
@@ -155,6 +157,7 @@ CODES: dict[type[DomainError], str] = {
     UserDisabled: "user_disabled",
     UserLocked: "user_locked",
     SessionClosed: "session_closed",
+    SessionNotSampled: "session_not_sampled",
     IdentityMissing: "identity_missing",
     IdentityInvalid: "identity_invalid",
     VersionMismatch: "version_mismatch",
@@ -449,6 +452,15 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {"path": "/identity_token", "reason": "it has no exp"},
         "The identity token does not prove who the user is: it has no exp.",
         lambda: judge_claims({"sub": "a"}, "a", NOW),
+    ),
+    (
+        SessionNotSampled,
+        {},
+        "The session is not sampled, and what such sessions say is not applied in this project.",
+        lambda: run(
+            UpdateFromSession(project_id=PROJECT, author=BROWSER, session_id="ses_1", external_id="a"),
+            {Key("session", PROJECT, "ses_1"): Session(id="ses_1", sampled=False, created_at=1)},
+        ),
     ),
     (
         VersionMismatch,

@@ -11,6 +11,7 @@ from tests.core.driver import BACKEND, BROWSER, NOW, PROJECT, Database, after, r
 from userfold.core.commands import CreateKey, CreateProject, RevokeKey, StartSession, UpdateProject
 from userfold.core.ids import make_id
 from userfold.core.records import ApiKey, Key, Project, ProjectSettings, Session
+from userfold.core.tracking import IDLE_MS
 
 PROJECT_1 = Project(id=PROJECT, name="Shop", product_id="prd_" + "0" * 26, created_at=NOW)
 KEY = ApiKey(id="key_1", project_id=PROJECT, kind="secret", name="server", token_digest="00" * 32, created_at=NOW)
@@ -24,12 +25,11 @@ def revoke(key_id: str, project_id: str = PROJECT) -> RevokeKey:
 def test_a_session_begins_active_and_belongs_to_nobody() -> None:
     records: Database = {}
     applied = run(StartSession(project_id=PROJECT, author=BROWSER), records, now=NOW, entropy=41)
-    session = Session(
-        id=make_id("ses_", NOW, 42), kind="tracking", user_id=None, status="active", created_at=NOW, version=1
-    )
+    session = Session(id=make_id("ses_", NOW, 42), created_at=NOW, seen_at=NOW, expires_at=NOW + IDLE_MS)
+    assert (session.kind, session.user_id, session.status, session.sampled) == ("tracking", None, "active", True)
     assert applied.record == session
     assert records == {Key("session", PROJECT, session.id): session}
-    assert (applied.user, applied.change, applied.created) == (None, None, False)
+    assert (applied.user, applied.change, applied.created) == (None, None, True)
 
 
 def test_a_project_is_made_with_its_keys() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, AttributeType, Change, Image, Key, Project, Secrets, User
+from userfold.core.records import ApiKey, AttributeType, Change, Context, Image, Key, Project, Secrets, User
 from userfold.core.trust import Author
 
 
@@ -237,7 +237,7 @@ class AboutSession(msgspec.Struct, frozen=True, kw_only=True):
     app_session_id: str | None = None
     metadata: dict[str, Any] | None = None
     integrations: dict[str, Any] | None = None
-    context: dict[str, str] | None = None
+    context: Context | None = None
 
 
 class StartSession(Command, frozen=True, kw_only=True):
@@ -314,6 +314,12 @@ class RevokeSignIn(Command, frozen=True, kw_only=True):
 
 class RevokeSignIns(Command, frozen=True, kw_only=True):
     """End all sign-ins of a user."""
+
+    user_id: str
+
+
+class NoteActivity(Command, frozen=True, kw_only=True):
+    """Note that a user is active. That of one who was so a moment ago changes nothing."""
 
     user_id: str
 

@@ -13,11 +13,23 @@ from typing import Literal
 import msgspec
 
 from userfold.core.identifiers import GIVEN_LENGTH_MAX
-from userfold.core.records import EmailAddress, PhoneNumber, User
+from userfold.core.records import EmailAddress, PhoneNumber, Presence, User
 
 _BLANKS = {ord("\n"): " ", 0: " "}
 
-Order = Literal["created_at", "updated_at", "email", "phone", "username", "first_name", "last_name"]
+Order = Literal[
+    "created_at",
+    "updated_at",
+    "last_active_at",
+    "last_sign_in_at",
+    "email",
+    "phone",
+    "username",
+    "first_name",
+    "last_name",
+]
+# Times that the presence of a user tells. Who has none stands before all others, and no limit to that time finds them.
+PRESENCE_TIMES = ("last_active_at", "last_sign_in_at")
 # Orders by a name. A store keeps these values too; who has none stands before all others.
 NAME_ORDERS = ("email", "phone", "username", "first_name", "last_name")
 
@@ -77,7 +89,7 @@ class UserQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     `any_terms`: a user has one of these; `also`: and one of each of these; `without`: and none of these.
     `text`: it stands in one of a user's terms, or, if it is shorter than `TEXT_LENGTH_MIN`, one begins with it.
-    `created_after` and `created_before` are outside of what is asked for. `after`: (order value, id) of the last user
+    What is called `…_after` and `…_before` is outside of what is asked for. `after`: (order value, id) of the last user
     of the page before; `offset`: how many are left out from there.
     """
 
@@ -89,6 +101,10 @@ class UserQuery(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...] = ()
     created_after: int | None = None
     created_before: int | None = None
+    active_after: int | None = None
+    active_before: int | None = None
+    signed_in_after: int | None = None
+    signed_in_before: int | None = None
     order: Order = "created_at"
     descending: bool = False
     after: Position | None = None
@@ -139,16 +155,16 @@ def same_terms(before: User, after: User) -> bool:
     return all(map(is_, _searched(before), _searched(after)))
 
 
-def matches(user: User, query: UserQuery) -> bool:
-    """Whether `query` asks for `user`, whatever its order and page."""
+def matches(user: User, query: UserQuery, presence: Presence | None = None) -> bool:
+    """Whether `query` asks for `user`, whatever its order and page. `presence`: that of the user, if it has one."""
     own = terms(user)
     groups = query.also if query.any_terms is None else (query.any_terms, *query.also)
     if not all(set(own) & set(group) for group in groups) or set(own) & set(query.without):
         return False
-    if query.created_after is not None and user.created_at <= query.created_after:
-        return False
-    if query.created_before is not None and user.created_at >= query.created_before:
-        return False
+    for name, after, before in time_limits(query):
+        time = _time(user, name, presence)
+        if (after is not None and time <= after) or (before is not None and time >= before):
+            return False
     if not all(has_part(user, part) for part in query.parts):
         return False
     if query.text is None:
@@ -179,10 +195,29 @@ def begins_with(own_term: str, beginning: str) -> bool:
     return kind in TERM_KINDS and value.startswith(beginning)
 
 
-def position(user: User, order: Order) -> Position:
+def time_limits(query: UserQuery) -> Iterator[tuple[Order, int | None, int | None]]:
+    """(which time, after when, before when), of each time that `query` limits."""
+    limits: tuple[tuple[Order, int | None, int | None], ...] = (
+        ("created_at", query.created_after, query.created_before),
+        ("last_active_at", query.active_after, query.active_before),
+        ("last_sign_in_at", query.signed_in_after, query.signed_in_before),
+    )
+    for name, after, before in limits:
+        if after is not None or before is not None:
+            yield name, (max(after or 0, 0) if name in PRESENCE_TIMES else after), before
+
+
+def times_in_order(presence: Presence | None) -> tuple[int, int]:
+    """What each of `PRESENCE_TIMES` compares: 0 where there is no such time."""
+    if presence is None:
+        return 0, 0
+    return presence.last_active_at or 0, presence.last_sign_in_at or 0
+
+
+def position(user: User, order: Order, presence: Presence | None = None) -> Position:
     """Where the user stands in that order. Ids make it exact: times may be equal."""
-    if order == "created_at" or order == "updated_at":
-        return getattr(user, order), user.id
+    if order not in NAME_ORDERS:
+        return _time(user, order, presence), user.id
     return names_in_order(user)[NAME_ORDERS.index(order)], user.id
 
 
@@ -196,6 +231,13 @@ def names_in_order(user: User) -> tuple[str, ...]:
         user.last_name,
     )
     return tuple(fold(name or "") for name in names)
+
+
+def _time(user: User, name: str, presence: Presence | None) -> int:
+    if name in PRESENCE_TIMES:
+        return times_in_order(presence)[PRESENCE_TIMES.index(name)]
+    time: int = getattr(user, name)
+    return time
 
 
 def _primary(addresses: tuple[EmailAddress, ...] | tuple[PhoneNumber, ...], name: str) -> str | None:

@@ -232,6 +232,16 @@ class Event(Record, frozen=True, kw_only=True):
     actor: str
 
 
+class Context(Record, frozen=True, kw_only=True):
+    """Where somebody was active, as far as it was told. Texts are as long as `presence.context` leaves them."""
+
+    ip_address: str | None = None
+    user_agent: str | None = None
+    browser_language: str | None = None
+    timezone: str | None = None
+    entry_url: str | None = None
+
+
 class Session(Record, frozen=True, kw_only=True):
     """A browser's tracking session. A user that is linked stays linked."""
 
@@ -246,7 +256,7 @@ class Session(Record, frozen=True, kw_only=True):
     app_session_id: str | None = None  # the app's own id of this visit
     metadata: Bag = {}
     integrations: Bag = {}  # {vendor: its ids of this visit}
-    context: Bag = {}  # what the browser told of itself: texts
+    context: Context = Context()
     early_events: tuple[Event, ...] = ()  # whose they are is not known yet; they become the user's who is linked
     created_at: int
     seen_at: int = 0  # to the minute
@@ -273,6 +283,16 @@ class SignIn(Record, frozen=True, kw_only=True):
     def is_live(self, now: int) -> bool:
         """Whether its token is good at `now` (ms)."""
         return self.status == "active" and now < self.expires_at
+
+
+class Presence(Record, frozen=True, kw_only=True):
+    """When and where the user `id` was last active. No part of the user: it has no version, history or ETag."""
+
+    id: str
+    last_active_at: int | None = None  # to the minute
+    last_sign_in_at: int | None = None
+    page_views: int = 0
+    context: Context = Context()  # of the last activity that told of one
 
 
 class Secrets(Record, frozen=True, kw_only=True):
@@ -398,6 +418,7 @@ KINDS: dict[str, type[Record]] = {
     "erasure": Erasure,
     "session": Session,
     "sign_in": SignIn,
+    "presence": Presence,
     "project": Project,
     "api_key": ApiKey,
     "segment": Segment,

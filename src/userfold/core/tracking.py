@@ -6,15 +6,18 @@ guess: the same page may be looked at again, and what it says then opens its ses
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
 from userfold.core.errors import SessionClosed, UserDisabled
+from userfold.core.presence import UNTOLD, note, presence_key, presence_of, touched
 from userfold.core.reading import Records, Writes, read, read_all
-from userfold.core.records import Key, Session, User
+from userfold.core.records import Context, Event, Key, Session, User
 from userfold.core.trust import Author
 
+PAGE_VIEW = "page_view"  # the name of the event that is counted as one
 IDLE_MS = 30 * 60_000  # as Milana, which ends a session so
 SEEN_EVERY_MS = 60_000  # a page sends something every few seconds; most of that need not write its session
 NOBODYS_KEPT_MS = 30 * 86_400_000  # after its end, of one that was never linked
@@ -52,13 +55,32 @@ def is_due(session: Session, now: int) -> bool:
     return session.expires_at is not None and session.expires_at <= now
 
 
-def link(project_id: str, session: Session, user_id: str, records: Records) -> tuple[Session, Writes]:
+def link(project_id: str, session: Session, user_id: str, records: Records, now: int) -> tuple[Session, Writes]:
     """The session as the user's, and the writes that make its own what was done before anybody knew whose it was."""
     events = [msgspec.structs.replace(event, user_id=user_id) for event in session.early_events]
-    keys = [Key("event", project_id, event.id) for event in events]
-    read_all(records, keys)  # what is written must be known to be new
+    writes: Writes = {Key("event", project_id, event.id): event for event in events}
+    read_all(records, [*writes, presence_key(project_id, user_id)])  # all that is written, in one round of reading
     linked = msgspec.structs.replace(session, user_id=user_id, early_events=())
-    return linked, dict(zip(keys, events, strict=True))
+    return linked, writes | note_active(project_id, linked, records, now, events, session.context)
+
+
+def note_active(
+    project_id: str,
+    session: Session,
+    records: Records,
+    now: int,
+    events: Iterable[Event] = (),
+    where: Context = UNTOLD,
+) -> Writes:
+    """The write that says when and where the user of a session was last active, and with `events`, what it looked at.
+
+    None if that is no news, or the session is nobody's.
+    """
+    if session.user_id is None:
+        return {}
+    before = presence_of(records, project_id, session.user_id)
+    page_views = sum(event.name == PAGE_VIEW for event in events)
+    return note(project_id, before, touched(before, now, where, page_views=page_views))
 
 
 def ended(session: Session, because: Literal["idle", "client_abort"], at: int) -> Session:
@@ -67,13 +89,13 @@ def ended(session: Session, because: Literal["idle", "client_abort"], at: int) -
     return msgspec.structs.replace(session, status="ended", ended_because=because, ended_at=at, expires_at=removed_at)
 
 
-def keep(project_id: str, session: Session, records: Records) -> Writes:
-    """The writes that keep `session` as it is here: none if it is stored so."""
+def keep(project_id: str, session: Session, records: Records) -> tuple[Session, Writes]:
+    """The session as it is here, and the write that keeps it so: none if it is stored so, else its next version."""
     at = Key("session", project_id, session.id)
-    stored = read(records, at, Session)
-    if stored == session:
-        return {}
-    return {at: session if stored is None else msgspec.structs.replace(session, version=stored.version + 1)}
+    if read(records, at, Session) == session:
+        return session, {}
+    after = msgspec.structs.replace(session, version=session.version + 1)
+    return after, {at: after}
 
 
 def _seen(session: Session, now: int) -> Session:
@@ -85,4 +107,9 @@ def _seen(session: Session, now: int) -> Session:
 
 
 def _user_of(project_id: str, session: Session, records: Records) -> User | None:
-    return None if session.user_id is None else read(records, Key("user", project_id, session.user_id), User)
+    if session.user_id is None:
+        return None
+    # Both in one round of reading, because the presence is what is looked at next.
+    user, _ = read_all(records, [Key("user", project_id, session.user_id), presence_key(project_id, session.user_id)])
+    assert user is None or isinstance(user, User)
+    return user

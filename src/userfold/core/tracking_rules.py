@@ -25,17 +25,17 @@ from userfold.core.fields import check_bag, normal
 from userfold.core.ids import Mint, make_id
 from userfold.core.jsontext import encode_sorted
 from userfold.core.merge import merge_bag
+from userfold.core.presence import context
 from userfold.core.reading import Records, Writes, read_all
-from userfold.core.records import Bag, EffectiveSettings, Event, Key, Session
+from userfold.core.records import Bag, Context, EffectiveSettings, Event, Key, Session
 from userfold.core.redaction import is_address, redacted
-from userfold.core.tracking import IDLE_MS, ended, is_due, keep, open_session, session_to_resume
+from userfold.core.tracking import IDLE_MS, ended, is_due, keep, note_active, open_session, session_to_resume
 from userfold.core.trust import Author
 from userfold.core.user_rules import upsert
 
 EVENTS_MAX = 500  # of one command; more are left out
 EARLY_EVENTS_MAX = 50  # of a session that is nobody's yet; they are part of its record
 EARLY_EVENTS_BYTES_MAX = 64 * 1024
-CONTEXT_LENGTH_MAX = 2_048  # what is longer is cut: a browser does not choose its address, or its own name
 CLOCK_AHEAD_MS_MAX = 86_400_000  # a clock that is wrong by more tells nothing
 
 _DRAW_BITS = 53
@@ -55,8 +55,11 @@ def start_session(command: StartSession, records: Records, mint: Mint, settings:
         session = msgspec.structs.replace(session, sampled=True)
     if _is_applied(session, settings):
         session = _told(session, command.about)
-    new: Writes = {Key("session", project_id, session.id): session}
-    return Applied(writes=keep(project_id, session, records) if resumed else new, record=session, created=not resumed)
+    if not resumed:
+        return Applied(writes={Key("session", project_id, session.id): session}, record=session, created=True)
+    session, writes = keep(project_id, session, records)
+    writes |= note_active(project_id, session, records, now, where=session.context)
+    return Applied(writes=writes, record=session)
 
 
 def update_from_session(
@@ -64,7 +67,7 @@ def update_from_session(
 ) -> Applied:
     project_id, author = command.project_id, command.author
     session = _writable(project_id, command.session_id, author, records, mint.now, settings, forced=command.forced)
-    applied = Applied(writes={})
+    applied = Applied(writes=note_active(project_id, session, records, mint.now))
     if command.external_id is not None:
         named = UpsertUser(
             project_id=project_id,
@@ -79,9 +82,8 @@ def update_from_session(
         assert applied.user is not None
         if session.user_id is None:
             session = msgspec.structs.replace(session, user_id=applied.user.id, early_events=())
-    session = _told(session, command.about)
-    writes = applied.writes | keep(project_id, session, records)
-    return msgspec.structs.replace(applied, writes=writes, record=session)
+    session, kept = keep(project_id, _told(session, command.about), records)
+    return msgspec.structs.replace(applied, writes=applied.writes | kept, record=session)
 
 
 def record_from_session(
@@ -95,9 +97,11 @@ def record_from_session(
         session = msgspec.structs.replace(session, early_events=_early((*session.early_events, *events)))
     else:
         writes = {Key("event", project_id, event.id): event for event in events}
+        writes |= note_active(project_id, session, records, mint.now, events)
     if command.ends:
         session = ended(session, "client_abort", mint.now)
-    return Applied(writes=writes | keep(project_id, session, records), record=session)
+    session, kept = keep(project_id, session, records)
+    return Applied(writes=writes | kept, record=session)
 
 
 def expire_sessions(command: ExpireSessions, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -109,7 +113,7 @@ def expire_sessions(command: ExpireSessions, records: Records, mint: Mint, setti
         if session.status == "ended":
             writes[key] = None
         else:
-            writes |= keep(command.project_id, ended(session, "idle", session.expires_at), records)
+            writes |= keep(command.project_id, ended(session, "idle", session.expires_at), records)[1]
     return Applied(writes=writes)
 
 
@@ -191,8 +195,9 @@ def _joined(stored: Bag, given: Bag | None, path: str) -> Bag:
     return bag
 
 
-def _clean(context: dict[str, str]) -> Bag:
-    return {name: _address_redacted(text)[:CONTEXT_LENGTH_MAX] for name, text in context.items()}
+def _clean(told: Context) -> Context:
+    texts = msgspec.structs.asdict(told)
+    return context(**texts | {"entry_url": told.entry_url and redacted(told.entry_url)})
 
 
 def _address_redacted(value: Any) -> Any:

@@ -56,6 +56,7 @@ from userfold.core.ids import Mint
 from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
 from userfold.core.operations import operate
+from userfold.core.presence import presence_key
 from userfold.core.reading import Records, Writes, existing_user, match_version, read, read_all
 from userfold.core.records import (
     FIELDS,
@@ -72,7 +73,7 @@ from userfold.core.records import (
     User,
 )
 from userfold.core.sign_ins import revoke_all
-from userfold.core.tracking import keep, link, open_session
+from userfold.core.tracking import keep, link, note_active, open_session
 from userfold.core.trust import Author, Ignored, judge, owned_after
 from userfold.core.user_secrets import NOTHING, Joined, gives_secrets, join_secrets
 
@@ -125,13 +126,13 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effecti
         fields = _fields(session, "", command.author) | {"external_id"}
         edits = (Edit("replace", {"external_id": external_id}), *edits)
         applied = make(command, edits, records, mint, settings, fields=fields, named=external_id)
-        return _link(command, session, applied, records)
+        return _link(command, session, applied, records, mint.now)
     match_version(user.version, command.if_match)
     fields = _fields(session, user.id, command.author)
     if claim is not None and may_adopt(claim, user, command.author):
         return _adopt(command, user, external_id, edits, records, mint, settings)
     applied = _change(command, user, edits, records, mint, settings, fields, named=external_id)
-    return _link(command, session, applied, records)
+    return _link(command, session, applied, records, mint.now)
 
 
 def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -155,14 +156,14 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: Effectiv
 def removal(project_id: str, user: User, records: Records) -> Writes:
     """The writes that remove everything of a user but its own record."""
     freed = [identifier_key(project_id, name) for name in names_of(user)]
-    secrets = Key("secrets", project_id, user.id)
-    kept = read_all(records, [secrets, *freed])[0]
+    beside = [Key("secrets", project_id, user.id), presence_key(project_id, user.id)]
+    kept = read_all(records, [*beside, *freed])
     return {
         Key("changes", project_id, user.id): None,
         Key("answers", project_id, user.id): None,
         Key("sign_ins", project_id, user.id): None,
         **dict.fromkeys(freed),
-        **({} if kept is None else {secrets: None}),
+        **{key: None for key, record in zip(beside, kept, strict=False) if record is not None},
     }
 
 
@@ -421,16 +422,17 @@ def changed_user(
     return Applied(writes=writes, user=user, change=change, created=created, ignored=ignored)
 
 
-def _link(command: UpsertUser, session: Session | None, applied: Applied, records: Records) -> Applied:
+def _link(command: UpsertUser, session: Session | None, applied: Applied, records: Records, now: int) -> Applied:
     """With what becomes of the session: it was seen, and if it was nobody's, it is the user's from now on."""
     assert applied.user is not None
     if session is None:
         return applied
-    writes = applied.writes
     if attribute(session, applied.user.id).links:
-        session, early = link(command.project_id, session, applied.user.id, records)
-        writes = writes | early
-    return msgspec.structs.replace(applied, writes=writes | keep(command.project_id, session, records))
+        session, noted = link(command.project_id, session, applied.user.id, records, now)
+    else:
+        noted = note_active(command.project_id, session, records, now)
+    _, kept = keep(command.project_id, session, records)
+    return msgspec.structs.replace(applied, writes={**applied.writes, **noted, **kept})
 
 
 def _fields(session: Session | None, user_id: str, author: Author) -> frozenset[str]:
@@ -460,7 +462,7 @@ def _given_external_id(edits: Edits) -> str | None:
 
 
 def reads_deleted(command: DeleteUser) -> tuple[Key, ...]:
-    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "erasure"))
+    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "presence", "erasure"))
 
 
 def reads_named(command: UpsertUser) -> tuple[Key, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import msgspec
 
-from userfold.core.queries import UserQuery, matches, position
-from userfold.core.records import COLLECTIONS, Change, Key, Record, User
+from userfold.core.queries import Position, UserQuery, matches, position
+from userfold.core.records import COLLECTIONS, Change, Key, Presence, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import Conflict, Counters, Fold, Read, Records, T, Write, WriteFailed
 
@@ -59,13 +59,21 @@ class MemoryStore:
 
     async def users(self, query: UserQuery) -> Sequence[User]:
         found = [
-            user
-            for key, text in self._committed.texts.items()
-            if key.kind == "user" and key.project_id == query.project_id
-            if isinstance(user := from_text("user", text), User) and matches(user, query)
+            (position(user, query.order, presence), user)
+            for user, presence in self._all_users(query.project_id)
+            if matches(user, query, presence)
         ]
-        found.sort(key=lambda user: position(user, query.order), reverse=query.descending)
-        return [user for user in found if _is_after(user, query)][query.offset : query.offset + query.limit]
+        found.sort(key=lambda one: one[0], reverse=query.descending)
+        return [user for here, user in found if _is_after(here, query)][query.offset : query.offset + query.limit]
+
+    def _all_users(self, project_id: str) -> Iterator[tuple[User, Presence | None]]:
+        for key in self._committed.texts:
+            if key.kind == "user" and key.project_id == project_id:
+                beside = Key("presence", project_id, key.id)
+                user, presence = self._committed.read((key, beside)).values()
+                assert isinstance(user, User)
+                assert isinstance(presence, Presence | None)
+                yield user, presence
 
     async def count_users(self, query: UserQuery) -> int:
         whole = msgspec.structs.replace(query, after=None, offset=0, limit=len(self._committed.texts))
@@ -106,10 +114,9 @@ def _is_past(record: Record, after: str | None, descending: bool) -> bool:
     return after is None or (id_ < after if descending else id_ > after)
 
 
-def _is_after(user: User, query: UserQuery) -> bool:
+def _is_after(here: Position, query: UserQuery) -> bool:
     if query.after is None:
         return True
-    here = position(user, query.order)
     return here < query.after if query.descending else here > query.after
 
 

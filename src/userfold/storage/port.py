@@ -12,6 +12,7 @@ Obligations of every store, which `tests/contract` holds it to:
 * An insert of a key that exists, and an update or removal of a record that is not at the version that was read, are a
   `Conflict`: the store rolls back and runs a *new* fold, a bounded number of times.
 * Values survive as they were given, in the normal form of `core.jsontext`.
+* A `presence` is written after its user: users are found by its times, and those belong to a user who is there.
 * Records of one project cannot be reached through another's keys.
 """
 

@@ -13,8 +13,7 @@ import msgspec
 from userfold.core import jsontext
 from userfold.core.commands import BrowserEvent
 from userfold.core.errors import InputError, JsonInvalid, JsonTooDeep
-
-PAGE_VIEW = "page_view"
+from userfold.core.tracking import PAGE_VIEW
 
 _CUSTOM = 5  # rrweb's type of events that are not its own
 

@@ -11,7 +11,7 @@ from userfold.api.wire import Callers, OriginNotAllowed, Reply, Request, Unautho
 from userfold.core.commands import AboutSession, Edit
 from userfold.core.errors import FieldInvalid
 from userfold.core.identifiers import LENGTH_MAX
-from userfold.core.records import Session
+from userfold.core.records import Context, Session
 from userfold.core.trust import Author
 
 SOURCE = "milana"
@@ -20,15 +20,6 @@ WHERE = "X-Milana-Client-Key: key_…, with the project's X-Milana-Product-Id: p
 # Where the unmodified SDK can carry an identity token. It is taken out whatever the project's mode is.
 TOKEN_MEMBER = "identityToken"  # noqa: S105 - the name of a member
 TOKEN_KEY = "$identity_token"  # noqa: S105 - the same
-
-CONTEXT = {
-    "url": b"x-milana-referrer",  # the page at `init`, whatever the header is called
-    "locale": b"x-milana-locale",
-    "time_zone": b"x-milana-time-zone",
-    "user_agent": b"user-agent",
-    "client": b"x-milana-caller-type",
-    "client_version": b"x-milana-client-version",
-}
 
 
 class NamedUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +62,18 @@ def author(request: Request) -> Author:
 
 def about_new_session(request: Request, body: dict[str, Any]) -> AboutSession:
     """What `/session` says."""
-    context = {name: request.header(sent) for name, sent in CONTEXT.items()}
     return AboutSession(
         environment=_text(body, "environment", ""),
         release=_text(body, "version", ""),
         app_session_id=_text(body, "appSessionId", ""),
         metadata=_metadata(body, ""),
-        context={name: value for name, value in context.items() if value},
+        context=Context(
+            ip_address=request.address or None,
+            user_agent=request.header(b"user-agent"),
+            browser_language=request.header(b"x-milana-locale"),
+            timezone=request.header(b"x-milana-time-zone"),
+            entry_url=request.header(b"x-milana-referrer"),  # the page at `init`, whatever the header is called
+        ),
     )
 
 

@@ -52,6 +52,7 @@ STATUS: dict[type[Exception], int] = {
     wire.MethodNotAllowed: 405,
     wire.Unauthorized: 401,
     wire.KeyReadOnly: 403,
+    wire.OriginNotAllowed: 403,
     wire.NotBuilt: 501,
     wire.RateLimited: 429,
     bodies.BodyTooLarge: 413,

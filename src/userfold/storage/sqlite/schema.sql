@@ -3,7 +3,8 @@
 
 -- Its own `row` is the key: documents are around a kilobyte, and in a WITHOUT ROWID tree they would fill the inner
 -- pages. A named one, because the search index refers to it and VACUUM may renumber a rowid that has no name.
--- last_change_id is the head of the user's chain of changes. The last five columns are names as lists are ordered by them.
+-- last_change_id is the head of the user's chain of changes. The columns from email on are what lists are ordered by: names,
+-- and the times of the user's presence, 0 if there is none.
 CREATE TABLE users (
     row INTEGER PRIMARY KEY,
     project_id TEXT NOT NULL,
@@ -18,6 +19,8 @@ CREATE TABLE users (
     username TEXT NOT NULL DEFAULT '',
     first_name TEXT NOT NULL DEFAULT '',
     last_name TEXT NOT NULL DEFAULT '',
+    last_active_at INTEGER NOT NULL DEFAULT 0,
+    last_sign_in_at INTEGER NOT NULL DEFAULT 0,
     UNIQUE (project_id, id)
 );
 CREATE INDEX users_by_created_at ON users (project_id, created_at, id);
@@ -27,6 +30,8 @@ CREATE INDEX users_by_phone ON users (project_id, phone, id);
 CREATE INDEX users_by_username ON users (project_id, username, id);
 CREATE INDEX users_by_first_name ON users (project_id, first_name, id);
 CREATE INDEX users_by_last_name ON users (project_id, last_name, id);
+CREATE INDEX users_by_last_active_at ON users (project_id, last_active_at, id);
+CREATE INDEX users_by_last_sign_in_at ON users (project_id, last_sign_in_at, id);
 
 -- What users are found by, as `kind|value`: for whole values, and for the beginning of one.
 CREATE TABLE user_terms (
@@ -134,6 +139,13 @@ CREATE TABLE events (
 CREATE INDEX events_of_user ON events (project_id, user_id);
 
 CREATE TABLE secrets (
+    project_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (project_id, id)
+) WITHOUT ROWID;
+
+CREATE TABLE presences (
     project_id TEXT NOT NULL,
     id TEXT NOT NULL,
     document TEXT NOT NULL,

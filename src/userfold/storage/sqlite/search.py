@@ -16,6 +16,7 @@ from userfold.core.queries import (
     names_in_order,
     terms,
     text,
+    time_limits,
     wanted,
 )
 from userfold.core.records import User
@@ -86,11 +87,20 @@ def documents(db: apsw.Connection, query: UserQuery) -> Iterator[str]:
     """
     values: Values = {"limit": query.limit, "offset": query.offset}
     lookups, conditions = _lookups(query, values), _comparisons(query, values)
-    few = next((lookup for lookup in lookups if _are_few(db, lookup[1], values)), None)
-    # A column behind a plus is only compared: no index serves to look it up, or to follow it.
-    conditions += [f"{'' if lookup is few else '+'}{lookup[0]} IN ({lookup[1]})" for lookup in lookups]
-    conditions.append(f"{'+' if few is not None and few[0] == 'row' else ''}project_id = :project_id")
+    limits = _time_limits(query, values)
+    within = [("row", _within(limited)) for time, limited in limits.items() if time != query.order]
+    few = next((lookup for lookup in [*lookups, *within] if _are_few(db, lookup[1], values)), None)
     plus = "" if few is None else "+"
+    # A column behind a plus is only compared: no index serves to look it up, or to follow it.
+    conditions += [f"+{column} IN ({subquery})" for column, subquery in lookups if (column, subquery) != few]
+    conditions += [
+        (plus if time == query.order else "+") + comparison
+        for time, limited in limits.items()
+        for comparison in limited
+    ]
+    if few is not None:
+        conditions.append(f"{few[0]} IN ({few[1]})")
+    conditions.append(f"{'+' if few is not None and few[0] == 'row' else ''}project_id = :project_id")
     if query.after is not None:
         values["value"], values["id"] = query.after
         conditions.append(f"({plus}{query.order}, {plus}id) {'<' if query.descending else '>'} (:value, :id)")
@@ -108,6 +118,7 @@ def count(db: apsw.Connection, query: UserQuery) -> int:
     values: Values = {}
     conditions = [f"{column} IN ({subquery})" for column, subquery in _lookups(query, values)]
     conditions += ["project_id = :project_id", *_comparisons(query, values)]
+    conditions += [comparison for limited in _time_limits(query, values).values() for comparison in limited]
     counted: int = db.execute(f"SELECT count(*) FROM users WHERE {' AND '.join(conditions)}", values).get  # noqa: S608
     return counted
 
@@ -127,15 +138,25 @@ def _comparisons(query: UserQuery, values: Values) -> list[str]:
     conditions = []
     if query.without:
         conditions.append(f"id NOT IN ({_having(query.without, values)})")
-    if query.created_after is not None:
-        conditions.append(f"created_at > {_new(values, query.created_after)}")
-    if query.created_before is not None:
-        conditions.append(f"created_at < {_new(values, query.created_before)}")
     for part in query.parts:
         if len(wanted(part.text) or "") >= TEXT_LENGTH_MIN:  # that it stands in some value is all that the index says
             asked, kinds = _new(values, part.text), _new(values, " ".join(part.kinds))
             conditions.append(f"stands_in(document, {asked}, {kinds})")
     return conditions
+
+
+def _time_limits(query: UserQuery, values: Values) -> dict[str, list[str]]:
+    """{the column of a time: what is true of it}"""
+    return {
+        time: [
+            f"{time} {sign} {_new(values, limit)}" for sign, limit in ((">", after), ("<", before)) if limit is not None
+        ]
+        for time, after, before in time_limits(query)
+    }
+
+
+def _within(limited: list[str]) -> str:
+    return f"SELECT row FROM users WHERE project_id = :project_id AND {' AND '.join(limited)}"  # noqa: S608
 
 
 def _are_few(db: apsw.Connection, subquery: str, values: Values) -> bool:

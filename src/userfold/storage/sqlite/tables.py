@@ -73,6 +73,7 @@ TABLES: dict[str, Table] = {
     "session": _child_table("sessions", "session", "expires_at"),
     "event": _child_table("events", "event"),
     "secrets": _document_table("secrets", "secrets"),
+    "presence": _document_table("presences", "presence"),
     "tombstone": _document_table("tombstones", "tombstone"),
     "erasure": _document_table("erasures", "erasure"),
     "project": _document_table("projects", "project"),
@@ -131,6 +132,9 @@ UPDATE_NAMES = (
     "UPDATE users SET email = ?3, phone = ?4, username = ?5, first_name = ?6, last_name = ?7"
     " WHERE project_id = ?1 AND id = ?2"
 )
+# Of its presence, what a user is found by; each apart, because most who are active did not sign in just now.
+UPDATE_LAST_ACTIVE_AT = "UPDATE users SET last_active_at = ?3 WHERE project_id = ?1 AND id = ?2"
+UPDATE_LAST_SIGN_IN_AT = "UPDATE users SET last_sign_in_at = ?3 WHERE project_id = ?1 AND id = ?2"
 INSERT_TERM = "INSERT OR IGNORE INTO user_terms (project_id, term, user_id) VALUES (?1, ?2, ?3)"
 DELETE_TERM = "DELETE FROM user_terms WHERE project_id = ?1 AND term = ?2 AND user_id = ?3"
 INSERT_SEARCH = "INSERT INTO user_search (rowid, text) VALUES (?1, ?2)"
