@@ -87,18 +87,22 @@ def create_key(
     Prints:   the key, and nothing else; of one with --public-key its id. With --json also its id and what it may do.
     Exits:    0 done; 1 failed; 2 wrong use or setting, no database, FILE holds no such key.
     """
-    if publishable + read_only + identity > 1:
-        fail("a key is one of --publishable (for browsers), --read-only (secret) and --identity", EXIT_USAGE)
+    if publishable and read_only:
+        fail("a publishable key is for browsers; --read-only is for secret keys", EXIT_USAGE)
+    if identity and (publishable or read_only):
+        fail("an identity key opens nothing; it is neither --publishable nor --read-only", EXIT_USAGE)
     if public_key is not None and not identity:
         fail("--public-key is for --identity", EXIT_USAGE)
     pem = None if public_key is None else _read_pem(public_key)
     settings = read_settings_or_fail(data=data, database_url=database_url)
 
+    def encrypt(secret: str) -> str:
+        return open_encryption(settings, make=True).encrypt(secret)
+
     async def work(beside: Beside) -> tuple[ApiKey, str | None]:
         owner, now = await beside.project(project), beside.engine.now()
         if identity:
-            encryption = open_encryption(settings, make=True)
-            key, token = identity_key(owner.id, pem, name, now, encrypt=encryption.encrypt)
+            key, token = identity_key(owner.id, pem, name, now, encrypt=encrypt)
         else:
             token = new_publishable_key() if publishable else new_secret_key()
             key = api_key(owner.id, token, name, now, read_only=read_only)

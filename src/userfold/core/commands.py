@@ -440,7 +440,15 @@ class NoteKeyUse(Command, frozen=True, kw_only=True):
     key_id: str
 
 
+class RenewSharedSecret(Command, frozen=True, kw_only=True):
+    """Keep the secret of an identity key as `renewed`: encrypted with another key. If it is not `stored`, it stays."""
+
+    key_id: str
+    stored: str
+    renewed: str
+
+
 class RevokeKey(Command, frozen=True, kw_only=True):
-    """Make a key useless from now on. Revoking it again changes nothing."""
+    """Make a key useless from now on. Revoking it again changes nothing. What it verified by is kept no longer."""
 
     key_id: str
