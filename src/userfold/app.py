@@ -27,6 +27,7 @@ from userfold.forwarded import Network, is_local
 from userfold.images import Images
 from userfold.storage.port import Store
 
+WEBHOOKS_PATH = clerk.WEBHOOKS_PREFIX + clerk.WEBHOOKS_PATH
 DEFAULT_IMAGE = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64"><rect width="64" height="64" fill="#d5dae1"/>'
     b'<circle cx="32" cy="25" r="11" fill="#fff"/><path d="M10 60a22 20 0 0 1 44 0z" fill="#fff"/></svg>'
@@ -81,19 +82,30 @@ class App:
                 cross_origin=True,
             ),
         }
+        # Who calls is told by the body, so it is no part of an API whose callers show a key.
+        self._webhooks = wire.Api(
+            "webhooks",
+            prefix=clerk.WEBHOOKS_PREFIX,
+            routes=clerk.webhook_routes(),
+            error_reply=clerk_errors.error_reply,
+            service=service,
+            callers=None,
+        )
         self._default: wire.App = operations
 
     async def __call__(self, scope: wire.Scope, receive: bodies.Receive, send: wire.Send) -> None:
         assert scope["type"] == "http", "the server is started without lifespan and websockets"
-        mount = scope["path"].partition("/")[2].partition("/")[0]
-        await self._mounts.get(mount, self._default)(scope, receive, send)
+        path: str = scope["path"]
+        mounted = self._mounts.get(path.partition("/")[2].partition("/")[0], self._default)
+        await (self._webhooks if path == WEBHOOKS_PATH else mounted)(scope, receive, send)
 
     async def _metrics(self, service: wire.Service, request: wire.Request) -> wire.Reply:
         """What was counted, for a program on this machine or a caller with a secret key."""
         if not is_local(request.peer, request.headers, request.header(b"host")):
             await wire.authenticate(service.directory, wire.SECRET_KEYS, request.headers)
         request.query(())
-        apis = [mounted for mounted in (*self._mounts.values(), self._default) if isinstance(mounted, wire.Api)]
+        mounted = (*self._mounts.values(), self._webhooks, self._default)
+        apis = [one for one in mounted if isinstance(one, wire.Api)]
         return wire.Reply(200, self._collected.render(service, apis), ((b"content-type", metrics.CONTENT_TYPE),))
 
     async def close(self) -> None:
@@ -113,6 +125,7 @@ async def build_app(
     public_url: str,
     trusted_proxies: tuple[Network, ...] = (),
     access_log: bool = False,
+    clerk_webhook_secret: str | None = None,
 ) -> App:
     """The application over a store, which is migrated first. Raises a `StoreError`."""
     await store.migrate()
@@ -121,7 +134,7 @@ async def build_app(
         store=store,
         images=images,
         encryption=encryption,
-        directory=Directory(store, decrypt=encryption.decrypt),
+        directory=Directory(store, decrypt=encryption.decrypt, webhook_secret=clerk_webhook_secret),
         public_url=public_url,
         trusted_proxies=trusted_proxies,
         access_log=access_log,

@@ -23,6 +23,8 @@ from userfold.tokens import digest
 log = logging.getLogger("userfold.directory")
 
 AGE_S_MAX = 1.0
+# What the history calls the webhook key of the first project that comes from the environment.
+WEBHOOK_KEY_OF_SETTINGS = "environment"
 NEVER = float("-inf")
 
 
@@ -61,6 +63,18 @@ def _cannot_decrypt(encrypted: str) -> str:
     raise StoreUnavailable("no encryption key was given")
 
 
+def _key_of_settings(project: Project, secret: str) -> ApiKey:
+    return ApiKey(
+        id=WEBHOOK_KEY_OF_SETTINGS,
+        project_id=project.id,
+        kind="webhook",
+        name=WEBHOOK_KEY_OF_SETTINGS,
+        token_digest=digest(secret),
+        signing_secret=secret,
+        created_at=project.created_at,
+    )
+
+
 class Directory:
     """Looks keys up. One per process; use it from one event loop."""
 
@@ -69,6 +83,7 @@ class Directory:
         store: Store,
         *,
         decrypt: Callable[[str], str] = _cannot_decrypt,
+        webhook_secret: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`decrypt`: reads what is kept encrypted of keys; may raise a `StoreError`."""
@@ -76,6 +91,8 @@ class Directory:
         self._decrypt = decrypt
         self._monotonic = monotonic
         self._callers: dict[str, Caller] = {}
+        self._webhook_secret = webhook_secret
+        self._webhook_callers: tuple[Caller, ...] = ()
         self._used: set[tuple[str, str]] = set()
         self._unreadable: set[str] = set()
         self._stale_at = NEVER
@@ -84,14 +101,21 @@ class Directory:
 
     async def caller(self, token: str) -> Caller | None:
         """Whose key `token` is, or None if it is nobody's, or revoked. Raises a `StoreError`."""
-        if self._monotonic() >= self._stale_at:
-            await self._refresh()
-            while self._stale_at == NEVER:  # something was changed while it was read
-                await self._refresh()
+        await self._keep_fresh()
         caller = self._callers.get(digest(token))
         if caller is not None:
             self._used.add((caller.project.id, caller.key.id))
         return caller
+
+    async def webhook_callers(self) -> tuple[Caller, ...]:
+        """Who may tell of their users by webhooks, each with the secret that it signs with. Raises a `StoreError`."""
+        await self._keep_fresh()
+        return self._webhook_callers
+
+    def note_use(self, caller: Caller) -> None:
+        """A key that is found in another way than by its token was used."""
+        if caller.key.id != WEBHOOK_KEY_OF_SETTINGS:
+            self._used.add((caller.project.id, caller.key.id))
 
     def take_used(self) -> set[tuple[str, str]]:
         """(project id, key id) of the keys that came with a request since this was last asked."""
@@ -102,6 +126,12 @@ class Directory:
         """A key, a project or what it defines was changed by this process: read again before the next answer."""
         self._stale_at = NEVER
         self._changes += 1  # what is being read just now may be from before
+
+    async def _keep_fresh(self) -> None:
+        if self._monotonic() >= self._stale_at:
+            await self._refresh()
+            while self._stale_at == NEVER:  # something was changed while it was read
+                await self._refresh()
 
     async def _refresh(self) -> None:
         if self._reading is None:
@@ -132,6 +162,12 @@ class Directory:
             for key in keys
             if key.kind != "identity"  # it opens nothing
         }
+        found = [caller for caller in self._callers.values() if caller.key.kind == "webhook"]
+        if self._webhook_secret is not None and projects:
+            first = next(iter(projects.values()))
+            key = _key_of_settings(first, self._webhook_secret)
+            found.append(Caller(first, key, settings[first.id]))
+        self._webhook_callers = tuple(found)
         # Only now, so that nobody is judged by what was there before; and counted from when the reading began.
         self._stale_at = started + AGE_S_MAX if changes == self._changes else NEVER
 

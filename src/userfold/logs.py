@@ -14,10 +14,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-# Secret keys, shared secrets of identity keys, signed tokens (`{"` in base 64 begins each), and tokens of sign-ins, of
-# which the session's id may stay. Not only whole words: in a quoted text the letter of an escape may stand before one.
+# Secret keys, secrets of webhooks and of identity keys, signed tokens (`{"` in base 64 begins each), and tokens of
+# sign-ins, of which the session's id may stay. Not only whole words: in a quoted text the letter of an escape may stand
+# before one.
 _SECRETS = re.compile(
-    r"([si]k_)[^\s\"'\\,;&/]{16,}|(eyJ)[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+|(ses_\w{1,64}\.)[A-Za-z0-9_-]{16,}"
+    r"([si]k_|whsec_)[^\s\"'\\,;&/]{16,}"
+    r"|(eyJ)[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+"
+    r"|(ses_\w{1,64}\.)[A-Za-z0-9_-]{16,}"
 )
 
 

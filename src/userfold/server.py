@@ -20,6 +20,7 @@ import uvloop
 
 from userfold.app import App, build_app
 from userfold.core.records import Project
+from userfold.core.signatures import signing_key
 from userfold.encryption import Encryption, make_key_file, read_keys
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.images import images_in
@@ -42,6 +43,7 @@ class CannotStart(Exception):
 
 def serve(settings: Settings, say: TextIO = sys.stdout) -> None:
     """Serve until SIGTERM or SIGINT. Raises `CannotStart`, `InUse`, `CannotLock` or a `StoreError`."""
+    _check_webhook_secret(settings)
     _make_folder(settings.data)
     with (
         hold_data(settings.data, settings.database),
@@ -96,6 +98,7 @@ async def _serve(settings: Settings, listener: socket.socket, say: TextIO) -> No
             public_url=settings.public_url or own_address(settings, address),
             trusted_proxies=settings.trusted_proxies,
             access_log=settings.access_log,
+            clerk_webhook_secret=settings.clerk_webhook_secret,
         )
     except BaseException:
         await store.close()
@@ -156,6 +159,15 @@ class _Server(uvicorn.Server):
     def _stop(self, number: signal.Signals) -> None:
         log.info("%s: answering what is in flight, then stopping", number.name)
         self.handle_exit(number, None)  # a second SIGINT does not wait
+
+
+def _check_webhook_secret(settings: Settings) -> None:
+    if settings.clerk_webhook_secret is None:
+        return
+    try:
+        signing_key(settings.clerk_webhook_secret)
+    except ValueError as error:
+        raise CannotStart(f"USERFOLD_CLERK_WEBHOOK_SECRET is not usable: {error}") from None
 
 
 def _make_folder(folder: Path) -> None:

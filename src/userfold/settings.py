@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str | None = None
     publishable_key: str | None = None
     product_id: str | None = None
+    # For the first project, at every start.
+    clerk_webhook_secret: str | None = None
 
     @property
     def images(self) -> Path:
@@ -75,6 +77,7 @@ def read_settings(
         secret_key=_prefixed(environment, "USERFOLD_SECRET_KEY", "sk_"),
         publishable_key=_prefixed(environment, "USERFOLD_PUBLISHABLE_KEY", "key_"),
         product_id=_product_id(environment),
+        clerk_webhook_secret=_prefixed(environment, "USERFOLD_CLERK_WEBHOOK_SECRET", "whsec_"),
     )
 
 

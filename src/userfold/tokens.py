@@ -46,6 +46,19 @@ def api_key(project_id: str, token: str, name: str, now: int, *, read_only: bool
     )
 
 
+def webhook_key(project_id: str, secret: str, name: str, now: int) -> ApiKey:
+    """The record of the secret by which another system signs what it tells. It is kept, because it has to be read."""
+    return ApiKey(
+        id=make_id("ak_", now, secrets.randbits(80)),
+        project_id=project_id,
+        kind="webhook",
+        name=name,
+        token_digest=digest(secret),
+        signing_secret=secret,
+        created_at=now,
+    )
+
+
 def new_secret_key() -> str:
     """A credential of a backend: 256 random bits."""
     return "sk_" + secrets.token_urlsafe(32)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import msgspec
 
+from userfold.core.applied import Applied
 from userfold.core.claims import identifier_key, names_of
-from userfold.core.commands import Command, CreateUser, Edit, ImportUser, TotpSecret
+from userfold.core.commands import Command, CreateUser, Edit, ImportUser, MirrorUser, TotpSecret
 from userfold.core.errors import DomainError, IdentifierTaken, InputError
 from userfold.core.export_line import NewUser, read_line, write_head, write_tail
 from userfold.core.jsontext import decode, encode
+from userfold.core.presence import presence_key
 from userfold.core.queries import UserQuery, position
-from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Record, Secrets, Segment, User
+from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Presence, Record, Secrets, Segment, User
 from userfold.core.trust import Author
 from userfold.encryption import Encryption
 from userfold.engine import Busy, Engine
@@ -35,6 +38,9 @@ IMPORT = Author(source="import", actor="operator", trust="backend")
 
 # What to do with a user whose id is there already.
 OnTaken = Literal["refuse", "skip", "replace"]
+
+# What a line asks for. Raises a `DomainError`.
+ToCommand = Callable[[bytes], Command]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,8 +104,9 @@ async def _line(
     user, records = found
     claims = [record for record in records if isinstance(record, Identifier)]
     secrets = next((record for record in records if isinstance(record, Secrets)), None)
+    presence = next((record for record in records if isinstance(record, Presence)), None)
     told = None if secrets_by is None else _decrypted(secrets, secrets_by)
-    head, tail = write_head(user, claims, segments), write_tail(told)
+    head, tail = write_head(user, claims, segments, presence), write_tail(told)
     changes = [record for record in records if isinstance(record, Change)]
     if changes:
         yield head + b",".join(map(encode, changes)) + tail
@@ -115,7 +122,7 @@ async def _as_of_one_moment(store: Store, project_id: str, listed: User) -> tupl
     user, at = listed, Key("user", project_id, listed.id)
     for _ in range(READINGS_MAX):
         keys = [identifier_key(project_id, name) for name in names_of(user)]
-        keys.append(Key("secrets", project_id, user.id))
+        keys += [Key("secrets", project_id, user.id), presence_key(project_id, user.id)]
         if user.version <= HISTORY_AT_ONCE_MAX:
             keys.append(Key("changes", project_id, user.id))
         # The user last: if it is still the same, nothing of the others changed while they were read.
@@ -158,25 +165,28 @@ async def import_lines(
     encryption: Encryption,
     *,
     on_taken: OnTaken = "refuse",
+    to_command: ToCommand | None = None,
     noted: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Take over the users of an export, or make new ones. `noted` is told now and then how far it got.
 
+    `to_command`: what lines ask for that are not Userfold's own.
+
     Raises `ImportStopped` at the first line that cannot be taken.
     """
     report = Report()
+    to_command = to_command or partial(_command, project_id, encryption, on_taken)
     for window in _windows(lines):
-        report = await _import_window(engine, project_id, settings, window, encryption, on_taken, report)
+        report = await _import_window(engine, to_command, settings, window, on_taken, report)
         noted(report)
     return report
 
 
 async def _import_window(
     engine: Engine,
-    project_id: str,
+    to_command: ToCommand,
     settings: EffectiveSettings,
     window: list[tuple[int, bytes]],
-    encryption: Encryption,
     on_taken: OnTaken,
     report: Report,
 ) -> Report:
@@ -184,7 +194,7 @@ async def _import_window(
     stopped: tuple[int, DomainError | StoreError | Busy] | None = None
     for number, text in window:
         try:
-            commands.append((number, _command(project_id, text, encryption, on_taken)))
+            commands.append((number, _checked(to_command, text)))
         except DomainError as refusal:
             stopped = number, refusal
             break
@@ -192,7 +202,9 @@ async def _import_window(
     outcomes = await asyncio.gather(*runs, return_exceptions=True)
     created = replaced = skipped = 0
     for (number, command), outcome in zip(commands, outcomes, strict=True):
-        if not isinstance(outcome, BaseException):
+        if isinstance(command, MirrorUser) and isinstance(outcome, Applied) and outcome.change is None:
+            skipped += 1  # it is here as it is there, or was deleted, or is newer here
+        elif not isinstance(outcome, BaseException):
             created, replaced = created + outcome.created, replaced + (not outcome.created)
         elif on_taken == "skip" and _is_there_already(command, outcome):
             skipped += 1
@@ -229,9 +241,13 @@ def _windows(lines: Iterable[bytes]) -> Iterator[list[tuple[int, bytes]]]:
         yield window
 
 
-def _command(project_id: str, text: bytes, encryption: Encryption, on_taken: OnTaken) -> Command:
+def _checked(to_command: ToCommand, text: bytes) -> Command:
     if len(text) > LINE_BYTES_MAX:
         raise LineTooLong(size_max=LINE_BYTES_MAX)
+    return to_command(text)
+
+
+def _command(project_id: str, encryption: Encryption, on_taken: OnTaken, text: bytes) -> Command:
     line, replace = read_line(decode(text)), on_taken == "replace"
     if not isinstance(line, NewUser):
         if line.secrets is not None:

@@ -20,8 +20,10 @@ from userfold.core.records import (
     Idempotency,
     Identifier,
     Key,
+    Mirror,
     Operation,
     PhoneNumber,
+    Presence,
     Project,
     ProjectSettings,
     Record,
@@ -112,6 +114,7 @@ PAIRS: dict[str, tuple[Record, Record]] = {
         Tombstone(id="u1", user_id="u1", at=1, source="native", actor="key_1"),
         Tombstone(id="u1", user_id="u3", at=2, source="milana", actor="ses_1"),
     ),
+    "mirror": (Mirror(id="u1", changed_at=1, told_at=2), Mirror(id="u1", changed_at=3, told_at=1 << 52)),
     "idempotency": (
         ANSWER,
         msgspec.structs.replace(
@@ -134,6 +137,22 @@ PAIRS: dict[str, tuple[Record, Record]] = {
         SIGN_IN,
         msgspec.structs.replace(
             SIGN_IN, status="revoked", ended_at=2, ip_address="::1", user_agent="Zoë/1 \0", version=2
+        ),
+    ),
+    "presence": (
+        Presence(id="u1"),
+        Presence(
+            id="u1",
+            last_active_at=1_700_000_000_000,
+            last_sign_in_at=1,
+            page_views=3,
+            context=Context(
+                ip_address="::1",
+                user_agent="Zoë/1 \0",
+                browser_language="pl",
+                timezone="Europe/Warsaw",
+                entry_url="https://x.example/?é",
+            ),
         ),
     ),
     "session": (
@@ -244,10 +263,20 @@ async def change_user(store: Store, before: User, after: User, project_id: str =
     )
 
 
-async def remove_user(store: Store, gone: User, project_id: str = PROJECT) -> None:
+async def change_presence(store: Store, before: Presence, after: Presence | None, project_id: str = PROJECT) -> None:
+    """Put a presence in the place of another one, or remove it."""
+    key = key_of(before, project_id)
+    removals: dict[Key, Record | None] = {key: before} if after is None else {}
+    updates = [] if after is None else [Update(before, after)]
+    write = writing(updates=updates, removals=removals, project_id=project_id)
+    await store.run(lambda: folding(Read((key,)), write))
+
+
+async def remove_user(store: Store, gone: User, project_id: str = PROJECT, presence: Presence | None = None) -> None:
     """Erase a user and all that belongs to it."""
     removals: dict[Key, Record | None] = {Key(kind, project_id, gone.id): None for kind in COLLECTIONS}
     removals[key_of(gone, project_id)] = gone
+    removals |= {} if presence is None else {key_of(presence, project_id): presence}
     await store.run(lambda: folding(Read((key_of(gone, project_id),)), writing(removals=removals)))
 
 

@@ -38,7 +38,7 @@ from tests.contract.samples import (
 )
 from userfold.core.commands import CreateUser, DeleteUser, Edit, UpdateUser
 from userfold.core.queries import DISABLED, UserQuery
-from userfold.core.records import EffectiveSettings, EmailAddress, User
+from userfold.core.records import EffectiveSettings, EmailAddress, Key, Presence, SignIn, User
 from userfold.core.trust import Author
 from userfold.engine import Engine
 from userfold.storage.port import (
@@ -208,22 +208,8 @@ def test_users_of_a_file_without_orders_by_name_are_put_into_them_and_those_disa
     runner.run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("few", "asked", "index"),
-    [
-        (search.FEW, {"any_terms": ("email|a@x.org",)}, "sqlite_autoindex_users_1"),
-        (search.FEW, {"also": (("idn|idn_1",), ("segment|seg_1",)), "order": "email"}, "sqlite_autoindex_users_1"),
-        (search.FEW, {"also": (("id|u1",),), "after": (5, "u0"), "descending": True}, "sqlite_autoindex_users_1"),
-        (-1, {"any_terms": ("segment|seg_1",)}, "users_by_created_at"),
-        (-1, {"also": ((DISABLED,),), "order": "first_name", "descending": True}, "users_by_first_name"),
-        (search.FEW, {"order": "email"}, "users_by_email"),
-        (search.FEW, {"created_after": 5, "created_before": 9}, "users_by_created_at"),
-    ],
-)
-def test_few_users_are_looked_up_and_many_are_walked_in_their_order(
-    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, few: int, asked: dict[str, Any], index: str
-) -> None:
-    monkeypatch.setattr(search, "FEW", few)
+def plan_of(store: SQLiteStore, asked: dict[str, Any]) -> list[str]:
+    """How SQLite goes about a page of users, step by step."""
     asked_for: list[tuple[str, Any]] = []
 
     def trace(_: object, sql: str, values: Any) -> bool:
@@ -235,8 +221,80 @@ def test_few_users_are_looked_up_and_many_are_walked_in_their_order(
     assert list(search.documents(db, UserQuery(project_id=PROJECT, limit=10, **asked))) == []
     db.exec_trace = None
     sql, values = asked_for[-1]
-    first, *_ = (row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values))
-    assert f"INDEX {index} " in first
+    return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+
+@pytest.mark.parametrize(
+    ("few", "asked", "index"),
+    [
+        (search.FEW, {"any_terms": ("email|a@x.org",)}, "sqlite_autoindex_users_1"),
+        (search.FEW, {"also": (("idn|idn_1",), ("segment|seg_1",)), "order": "email"}, "sqlite_autoindex_users_1"),
+        (search.FEW, {"also": (("id|u1",),), "after": (5, "u0"), "descending": True}, "sqlite_autoindex_users_1"),
+        (-1, {"any_terms": ("segment|seg_1",)}, "users_by_created_at"),
+        (-1, {"also": ((DISABLED,),), "order": "first_name", "descending": True}, "users_by_first_name"),
+        (search.FEW, {"order": "email"}, "users_by_email"),
+        (search.FEW, {"created_after": 5, "created_before": 9}, "users_by_created_at"),
+        (search.FEW, {"active_after": 5, "order": "last_active_at"}, "users_by_last_active_at"),
+        (-1, {"active_after": 5}, "users_by_created_at"),
+        (-1, {"signed_in_before": 5, "order": "email"}, "users_by_email"),
+    ],
+)
+def test_few_users_are_looked_up_and_many_are_walked_in_their_order(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, few: int, asked: dict[str, Any], index: str
+) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+    assert f"INDEX {index} " in plan_of(store, asked)[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({"active_after": 5}, "users_by_last_active_at"),
+        ({"signed_in_before": 5, "order": "email"}, "users_by_last_sign_in_at"),
+        ({"active_before": 5, "order": "last_sign_in_at", "descending": True}, "users_by_last_active_at"),
+    ],
+)
+def test_few_users_of_a_time_are_looked_up_by_it_whatever_the_order(
+    store: SQLiteStore, asked: dict[str, Any], index: str
+) -> None:
+    first, *others = plan_of(store, asked)
+    assert "INTEGER PRIMARY KEY (rowid=?)" in first
+    assert any(f"COVERING INDEX {index} " in step for step in others)
+
+
+def test_a_list_in_the_order_of_a_time_begins_where_the_limit_to_that_time_is(store: SQLiteStore) -> None:
+    (step,) = plan_of(store, {"active_after": 5, "active_before": 9, "order": "last_active_at"})
+    assert "users_by_last_active_at (project_id=? AND last_active_at>? AND last_active_at<?)" in step
+
+
+def test_users_of_a_file_without_presences_have_one_of_their_last_sign_in(path: Path, runner: asyncio.Runner) -> None:
+    with contextlib.closing(apsw.Connection(str(path))) as old:
+        for number in (1, 2, 3):
+            old.execute(migrate.migrations()[number])
+        insert = "INSERT INTO users (project_id, id, version, last_change_id, created_at, updated_at, document)"
+        for id_ in ("u1", "u2"):
+            document = msgspec.json.encode(User(id=id_, version=1)).decode()
+            old.execute(f"{insert} VALUES (?1, ?2, 1, '', 0, 0, ?3)", (PROJECT, id_, document))
+        for number, at in enumerate((30, 50, 40)):
+            made = SignIn(id=f"ses_{number}", user_id="u2", token_digest="ab", created_at=at, expires_at=99)
+            row = (PROJECT, made.id, "u2", 99, msgspec.json.encode(made).decode())
+            old.execute("INSERT INTO sign_ins VALUES (?1, ?2, ?3, ?4, ?5)", row)
+        old.pragma("application_id", migrate.APPLICATION_ID)
+        old.pragma("user_version", 3)
+
+    async def scenario() -> None:
+        newer = SQLiteStore(path)
+        await newer.migrate()
+        keys = [Key("presence", PROJECT, id_) for id_ in ("u1", "u2")]
+        found = list((await newer.get(keys)).values())
+        assert found == [None, Presence(id="u2", last_active_at=50, last_sign_in_at=50)]
+        everybody = UserQuery(project_id=PROJECT, limit=9)
+        for limit in ("active_after", "signed_in_after"):
+            users = await newer.users(msgspec.structs.replace(everybody, **{limit: 49}))
+            assert [user.id for user in users] == ["u2"]
+        await newer.close()
+
+    runner.run(scenario())
 
 
 def test_an_older_program_refuses_a_newer_file_and_does_not_touch_it(path: Path, runner: asyncio.Runner) -> None:
@@ -1134,6 +1192,15 @@ def test_an_update_writes_no_index_of_what_it_leaves(store: SQLiteStore) -> None
     assert roots["users"] in written
     assert roots["users_by_updated_at"] in written
     assert roots["users_by_created_at"] not in written
+    assert not written & {roots["users_by_last_active_at"], roots["users_by_last_sign_in_at"]}
+
+
+def test_being_active_writes_no_index_of_when_somebody_signed_in(store: SQLiteStore) -> None:
+    steps = store._writer.execute(f"EXPLAIN {tables.UPDATE_LAST_ACTIVE_AT}", (None,) * 3)
+    written = {step[3] for step in steps if step[1] == "OpenWrite"}
+    roots = dict(store._writer.execute("SELECT name, rootpage FROM sqlite_schema WHERE tbl_name = 'users'"))
+    assert roots["users_by_last_active_at"] in written
+    assert not written & {roots["users_by_last_sign_in_at"], roots["users_by_updated_at"]}
 
 
 def test_a_user_who_gives_way_to_an_older_one_is_listed_where_that_one_belongs(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.samples import PROJECT, change, change_user, next_version, put, remove_user
-from userfold.core.queries import DISABLED, NAME_ORDERS, Part, UserQuery, matches, position, term
-from userfold.core.records import EmailAddress, PhoneNumber, User
+from tests.contract.samples import PROJECT, change, change_presence, change_user, next_version, put, remove_user
+from userfold.core.queries import DISABLED, NAME_ORDERS, PRESENCE_TIMES, Part, UserQuery, matches, position, term
+from userfold.core.records import EmailAddress, PhoneNumber, Presence, User
 from userfold.storage.port import Store
 from userfold.storage.sqlite import search
 
@@ -136,8 +136,12 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
 fields = st.sets(st.sampled_from(sorted(STRATEGIES)), max_size=4).flatmap(
     lambda chosen: st.fixed_dictionaries({name: STRATEGIES[name] for name in sorted(chosen)})
 )
-# A user of that id is made or changed so, or, with None, deleted.
-steps = st.lists(st.tuples(st.sampled_from(IDS), fields | fields | fields | st.none()), max_size=25)
+times = st.none() | st.integers(0, 3)
+presences = st.builds(Presence, id=st.just(""), last_active_at=times, last_sign_in_at=times)
+# A user of that id is made or changed so, is there so, or, with None, deleted.
+steps = st.lists(
+    st.tuples(st.sampled_from(IDS), fields | fields | fields | presences | presences | st.none()), max_size=25
+)
 any_terms = st.lists(
     st.builds(term, st.sampled_from(["first_name", "name"]), st.sampled_from(NAMES))
     | st.builds(term, st.sampled_from(["email", "contact_email"]), st.sampled_from(EMAILS))
@@ -156,6 +160,7 @@ any_terms = st.lists(
     ),
     max_size=4,
 ).map(tuple)
+limits = st.sampled_from([None, None, None, None, None, -1, 0, 1, 2, 3, 4])
 queries = st.builds(
     UserQuery,
     project_id=st.just(""),
@@ -175,34 +180,53 @@ queries = st.builds(
     ).map(tuple),
     created_after=st.none() | st.integers(0, 3),
     created_before=st.none() | st.integers(1, 4),
-    order=st.sampled_from(["created_at", "updated_at", *NAME_ORDERS]),
+    active_after=limits,
+    active_before=limits,
+    signed_in_after=limits,
+    signed_in_before=limits,
+    order=st.sampled_from(["created_at", "updated_at", *PRESENCE_TIMES, *PRESENCE_TIMES, *NAME_ORDERS]),
     descending=st.booleans(),
     limit=st.sampled_from([1, 2, 3, 100]),
 )
 project_numbers = count(1)
 
 
-def expected(users: dict[str, User], query: UserQuery) -> list[User]:
+Presences = dict[str, Presence]
+
+
+def expected(users: dict[str, User], query: UserQuery, seen: Presences = {}) -> list[User]:  # noqa: B006  # only read
     """All pages of `query` over a plain list."""
-    found = [user for user in users.values() if matches(user, query)]
-    return sorted(found, key=lambda user: position(user, query.order), reverse=query.descending)
+    found = [user for user in users.values() if matches(user, query, seen.get(user.id))]
+    return sorted(found, key=lambda user: position(user, query.order, seen.get(user.id)), reverse=query.descending)
 
 
-async def all_pages(store: Store, query: UserQuery) -> list[User]:
+async def all_pages(store: Store, query: UserQuery, seen: Presences) -> list[User]:
     """What a caller gets who follows the cursor to the end."""
     found: list[User] = []
     while page := await store.users(query):
         assert len(page) <= query.limit
         found += page
-        query = msgspec.structs.replace(query, after=position(page[-1], query.order))
+        last = page[-1]
+        query = msgspec.structs.replace(query, after=position(last, query.order, seen.get(last.id)))
     return found
 
 
-async def take(store: Store, users: dict[str, User], id_: str, drawn: dict[str, Any] | None, project_id: str) -> None:
-    """Do one step in the store and in the dict."""
+Step = dict[str, Any] | Presence | None
+
+
+async def take(store: Store, users: dict[str, User], seen: Presences, id_: str, drawn: Step, project_id: str) -> None:
+    """Do one step in the store and in the dicts."""
     before = users.get(id_)
-    if drawn is None and before is not None:
-        await remove_user(store, users.pop(id_), project_id)
+    if isinstance(drawn, Presence):
+        if before is not None:
+            drawn = msgspec.structs.replace(drawn, id=id_)
+            if id_ in seen:
+                await change_presence(store, seen[id_], drawn, project_id)
+            else:
+                await put(store, drawn, project_id=project_id)
+            seen[id_] = drawn
+    elif drawn is None and before is not None:
+        await remove_user(store, users.pop(id_), project_id, seen.pop(id_, None))
     elif drawn is not None and before is not None:
         users[id_] = next_version(before, **drawn)
         await change_user(store, before, users[id_], project_id)
@@ -222,7 +246,7 @@ shared_store = settings(
 def test_users_are_found_as_in_a_plain_list_page_by_page(
     store: Store,
     runner: asyncio.Runner,
-    drawn: list[tuple[str, dict[str, Any] | None]],
+    drawn: list[tuple[str, Step]],
     asked: list[UserQuery],
     few: int,
 ) -> None:
@@ -231,12 +255,13 @@ def test_users_are_found_as_in_a_plain_list_page_by_page(
 
     async def scenario() -> None:
         users: dict[str, User] = {}
-        for id_, fields in drawn:
-            await take(store, users, id_, fields, project_id)
+        seen: Presences = {}
+        for id_, step in drawn:
+            await take(store, users, seen, id_, step, project_id)
         for query in asked:
             query = msgspec.structs.replace(query, project_id=project_id)
-            wanted = expected(users, query)
-            assert await all_pages(store, query) == wanted, query
+            wanted = expected(users, query, seen)
+            assert await all_pages(store, query, seen) == wanted, query
             assert await store.count_users(query) == len(wanted), query
             skipping = msgspec.structs.replace(query, offset=1)
             assert await store.users(skipping) == wanted[1 : 1 + query.limit], query
@@ -305,6 +330,41 @@ def test_nothing_finds_a_deleted_user_and_its_namesake_is_still_found(store: Sto
         assert await store.users(msgspec.structs.replace(ALL, any_terms=("id|u1",))) == []
         await put(store, User(id="u1", version=1), change("u1"))
         assert await store.users(asked[2]) == [second], "a user that is made again is found by nothing that it was"
+
+    runner.run(scenario())
+
+
+def test_a_presence_that_goes_while_its_user_stays_is_found_by_no_time_of_it(
+    store: Store, runner: asyncio.Runner
+) -> None:
+    users = [User(id=id_, version=1) for id_ in ("u1", "u2")]
+    seen = [Presence(id=user.id, last_active_at=9, last_sign_in_at=8) for user in users]
+    active = msgspec.structs.replace(ALL, active_after=1, order="last_active_at")
+    signed_in = msgspec.structs.replace(ALL, signed_in_before=9)
+
+    async def scenario() -> None:
+        await put(store, *users, *seen, *(change(user.id) for user in users))
+        assert [await store.users(query) for query in (active, signed_in)] == [users, users]
+        await change_presence(store, seen[0], None)
+        assert [await store.users(query) for query in (active, signed_in)] == [users[1:], users[1:]]
+        await put(store, seen[0])
+        assert [await store.users(query) for query in (active, signed_in)] == [users, users]
+
+    runner.run(scenario())
+
+
+def test_whoever_is_active_again_has_another_place(store: Store, runner: asyncio.Runner) -> None:
+    users = [User(id=id_, version=1) for id_ in ("u1", "u2")]
+    first, second = (Presence(id=user.id, last_active_at=9, last_sign_in_at=9) for user in users)
+    active, signed_in = (msgspec.structs.replace(ALL, order=order) for order in PRESENCE_TIMES)
+
+    async def scenario() -> None:
+        await put(store, *users, first, second, *(change(user.id) for user in users))
+        later = msgspec.structs.replace(first, last_active_at=10)
+        await change_presence(store, first, later)
+        assert [await store.users(query) for query in (active, signed_in)] == [users[::-1], users]
+        await change_presence(store, later, msgspec.structs.replace(later, last_sign_in_at=10))
+        assert [await store.users(query) for query in (active, signed_in)] == [users[::-1], users[::-1]]
 
     runner.run(scenario())
 

@@ -42,6 +42,20 @@ IMAGE = {
 }
 
 
+PRESENCE = {
+    "last_active_at": NOW,
+    "last_sign_in_at": None,
+    "page_views": 2,
+    "context": {
+        "ip_address": "::1",
+        "user_agent": None,
+        "browser_language": "pl",
+        "timezone": None,
+        "entry_url": "https://x.example/",
+    },
+}
+
+
 def full() -> Line:
     """A line with something in most places."""
     return line(
@@ -61,7 +75,7 @@ def full() -> Line:
         legal_accepted_at=NOW,
         create_organizations_limit=0,
     ) | {
-        "system": {"identifiers": {"external_id|b": "browser"}},
+        "system": {"identifiers": {"external_id|b": "browser"}, "presence": copy.deepcopy(PRESENCE)},
         "secrets": {
             "password_digest": BCRYPT,
             "totp_secret": SECRET,
@@ -84,10 +98,14 @@ def test_what_is_written_is_what_was_read() -> None:
         "usercom_id|7": "backend",
     }
     claims = [Identifier(identifier=name, user_id="user_a", set_by=level) for name, level in read.set_by.items()]
-    text = write_head(read.user, claims) + b",".join(map(encode, read.changes)) + write_tail(read.secrets)
+    text = (
+        write_head(read.user, claims, presence=read.presence)
+        + b",".join(map(encode, read.changes))
+        + write_tail(read.secrets)
+    )
     assert text.endswith(b"\n")
     assert encode(decode(text)) + b"\n" == text
-    given["system"] = {"identifiers": read.set_by}
+    given["system"] = {"identifiers": read.set_by, "presence": PRESENCE}
     assert decode(text) == given
     assert read.secrets == Secrets(
         id="user_a",
@@ -133,6 +151,11 @@ def put(*steps: str | int, value: Any) -> Callable[[Line], None]:
         at[steps[-1]] = value
 
     return change
+
+
+def presence(*steps: str | int, value: Any) -> Callable[[Line], None]:
+    """Set what stands there in the presence."""
+    return put("system", "presence", *steps, value=value)
 
 
 def both(name: str, value: Any) -> Callable[[Line], None]:
@@ -246,6 +269,19 @@ BAD: list[tuple[Callable[[Line], None], str, str]] = [
     (put("system", "identifiers", "email|b/c", value="backend"), "field_unknown", "/system/identifiers/email|b~1c"),
     (put("system", "identifiers", "external_id|b", value="root"), "field_invalid", "/system/identifiers/external_id|b"),
     (put("system", "identifiers", "external_id|b", value=[]), "field_invalid", "/system/identifiers/external_id|b"),
+    (presence(value=[]), "field_invalid", "/system/presence"),
+    (presence("id", value="user_a"), "field_unknown", "/system/presence/id"),
+    (presence("nick", value=1), "field_unknown", "/system/presence/nick"),
+    (presence("context", value=None), "field_invalid", "/system/presence/context"),
+    (presence("context", "nick", value=1), "field_unknown", "/system/presence/context/nick"),
+    (presence("context", "timezone", value=1), "field_invalid", "/system/presence/context/timezone"),
+    (presence("context", "timezone", value="x" * 513), "field_format_invalid", "/system/presence/context/timezone"),
+    (presence("context", "entry_url", value="x" * 2049), "field_format_invalid", "/system/presence/context/entry_url"),
+    (presence("last_active_at", value=-1), "field_invalid", "/system/presence/last_active_at"),
+    (presence("last_sign_in_at", value=1 << 53), "field_invalid", "/system/presence/last_sign_in_at"),
+    (presence("last_sign_in_at", value="now"), "field_invalid", "/system/presence/last_sign_in_at"),
+    (presence("page_views", value=-1), "field_invalid", "/system/presence/page_views"),
+    (presence("page_views", value=1 << 53), "field_invalid", "/system/presence/page_views"),
     (put("secrets", value=[]), "field_invalid", "/secrets"),
     (put("secrets", "password", value="x"), "field_unknown", "/secrets/password"),
     (put("secrets", "id", value="user_b"), "field_unknown", "/secrets/id"),

@@ -28,7 +28,7 @@ from userfold.core.queries import (
     terms,
     text,
 )
-from userfold.core.records import EmailAddress, PhoneNumber, User
+from userfold.core.records import EmailAddress, PhoneNumber, Presence, User
 
 NFD_E = "e\u0301"  # é in two code points
 
@@ -276,6 +276,44 @@ def test_a_short_text_finds_the_beginning_of_an_id_whatever_its_case(wanted: str
     user = User(id="user_1", external_id="App-7")
     assert matches(user, query(text="app"))
     assert matches(user, query(text=wanted))
+
+
+SEEN = Presence(id="user_A1", last_active_at=30, last_sign_in_at=20)
+NEVER = Presence(id="user_A1")
+
+# Of whom, what is asked → whether it finds the user. Who was never there is not found by any limit to that time.
+ASKED_OF_PRESENCE: list[tuple[Presence | None, dict[str, Any], bool]] = [
+    (SEEN, {"active_after": 29, "active_before": 31}, True),
+    (SEEN, {"active_after": 30}, False),
+    (SEEN, {"active_before": 30}, False),
+    (SEEN, {"signed_in_after": 19, "signed_in_before": 21}, True),
+    (SEEN, {"signed_in_after": 20}, False),
+    (SEEN, {"signed_in_before": 20}, False),
+    (SEEN, {"signed_in_before": 25, "active_before": 25}, False),
+    (SEEN, {"active_after": 0}, True),
+    (Presence(id="user_A1", last_active_at=1), {"active_after": 0}, True),
+    (SEEN, {"active_after": -1, "signed_in_after": -1}, True),
+    *(
+        (nobody, {limit: at}, False)
+        for nobody in (None, NEVER)
+        for limit in ("active_after", "active_before", "signed_in_after", "signed_in_before")
+        for at in (-1, 0, 99)
+    ),
+    (None, {"created_after": 9}, True),
+]
+
+
+@pytest.mark.parametrize(("presence", "asked", "found"), ASKED_OF_PRESENCE)
+def test_a_limit_to_a_time_of_the_presence_finds_only_who_has_one(
+    presence: Presence | None, asked: dict[str, Any], found: bool
+) -> None:
+    assert matches(ADA, query(**asked), presence) is found
+
+
+def test_in_an_order_by_presence_who_was_never_there_is_first() -> None:
+    for order, at in (("last_active_at", 30), ("last_sign_in_at", 20)):
+        places = [position(ADA, order, presence) for presence in (SEEN, NEVER, None)]  # type: ignore[arg-type]
+        assert places == [(at, "user_A1"), (0, "user_A1"), (0, "user_A1")]
 
 
 def test_a_position_is_the_time_and_then_the_id() -> None:

@@ -11,6 +11,7 @@ from tests.core.driver import (
     NOW,
     PROJECT,
     Database,
+    after,
     as_json,
     changes_of,
     create,
@@ -18,6 +19,7 @@ from tests.core.driver import (
     folded,
     imported,
     line,
+    look,
     made,
     names,
     refusal,
@@ -29,7 +31,7 @@ from tests.core.driver import (
 )
 from userfold.core.commands import Once
 from userfold.core.errors import ChangeIdTaken, FieldInvalid, IdentifierTaken, LimitReached
-from userfold.core.records import EffectiveSettings, Identifier, Key, Secrets, Segment
+from userfold.core.records import EffectiveSettings, Identifier, Key, Presence, Secrets, Segment
 
 BCRYPT = "$2b$10$" + "a" * 53
 EMAIL = {
@@ -88,6 +90,19 @@ def test_secrets_come_along_and_are_told_nowhere_else() -> None:
     assert records[Key("secrets", PROJECT, "user_a")] == Secrets(id="user_a", password_digest=BCRYPT, version=4)
     assert stored(records, "user_a").password_enabled
     assert len(changes_of(records, "user_a")) == 1
+
+
+def test_a_presence_comes_along_and_takes_the_place_of_the_one_that_was_there() -> None:
+    given = full()
+    given["system"]["presence"] = {"last_active_at": NOW - 9, "page_views": 2}
+    records = after(create({}, user_id="user_a"), sign_in("user_a"))
+    at = Key("presence", PROJECT, "user_a")
+    assert at in look(imported(given), {}).view, "what is written over must be known"
+    run(imported(given, replace=True), records)
+    assert records[at] == Presence(id="user_a", last_active_at=NOW - 9, page_views=2)
+    del given["system"]["presence"]
+    run(imported(given, replace=True), records)
+    assert at not in records
 
 
 def test_a_password_that_did_not_come_along_is_one_change_more() -> None:

@@ -24,7 +24,7 @@ from tests.core.driver import (
     update,
 )
 from userfold.core.commands import RevokeSignIn, RevokeSignIns
-from userfold.core.records import Key, SignIn, User
+from userfold.core.records import Context, Key, Presence, SignIn, User
 from userfold.core.sign_ins import LIVE_MAX, is_signed_in
 
 
@@ -67,7 +67,9 @@ def test_a_sign_in_says_whose_it_is_and_until_when() -> None:
         version=1,
     )
     assert applied.record == new
-    assert applied.writes == {Key("sign_in", PROJECT, "ses_1"): new}
+    where = Context(ip_address="192.0.2.1", user_agent="Firefox")
+    seen = Presence(id="user_a", last_active_at=NOW + 5, last_sign_in_at=NOW + 5, context=where)
+    assert applied.writes == {Key("sign_in", PROJECT, "ses_1"): new, Key("presence", PROJECT, "user_a"): seen}
     assert applied.user == stored(records, "user_a")
     assert applied.change is None
 
@@ -118,7 +120,7 @@ def test_a_hundred_are_live_and_one_more_ends_the_oldest() -> None:
     records = signed_in(LIVE_MAX)
     assert (LIVE_MAX, len(live(records, NOW + 200))) == (100, 100)
     applied = run(sign_in("user_a", "ses_new"), records, now=NOW + 200)
-    assert {key.id for key in applied.writes} == {"ses_000", "ses_new"}
+    assert {key.id for key in applied.writes if key.kind == "sign_in"} == {"ses_000", "ses_new"}
     ended = found(records, "ses_000")
     assert (ended.status, ended.ended_at, ended.version) == ("revoked", NOW + 200, 2)
     assert live(records, NOW + 200) == [*(f"ses_{number:03}" for number in range(1, 100)), "ses_new"]
@@ -128,9 +130,9 @@ def test_what_has_ended_does_not_count_among_the_hundred() -> None:
     records = signed_in(LIVE_MAX)
     run(revoke("ses_050"), records, now=NOW + 200)
     applied = run(sign_in("user_a", "ses_new"), records, now=NOW + 201)
-    assert {key.id for key in applied.writes} == {"ses_new"}
+    assert {key.id for key in applied.writes if key.kind == "sign_in"} == {"ses_new"}
     applied = run(sign_in("user_a", "ses_newer"), records, now=NOW + DAY_MS + 300)
-    assert {key.id for key in applied.writes} == {"ses_newer"}
+    assert {key.id for key in applied.writes if key.kind == "sign_in"} == {"ses_newer"}
 
 
 def test_the_sign_ins_of_others_do_not_count() -> None:
@@ -182,7 +184,7 @@ def test_all_sign_ins_of_a_user_are_ended_and_nobody_elses() -> None:
     run(sign_in("user_b", "ses_b"), records)
     run(revoke("ses_001"), records, now=NOW + 5)
     applied = run(revoke_all(), records, now=NOW + 9)
-    assert {key.id for key in applied.writes} == {"ses_000", "ses_002"}
+    assert {key.id for key in applied.writes if key.kind == "sign_in"} == {"ses_000", "ses_002"}
     assert applied.user == stored(records, "user_a")
     assert [found(records, f"ses_00{number}").ended_at for number in range(3)] == [NOW + 9, NOW + 5, NOW + 9]
     assert live(records) == ["ses_b"]

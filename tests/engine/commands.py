@@ -28,12 +28,16 @@ from userfold.core.commands import (
     DeleteAttribute,
     DeleteSegment,
     DeleteUser,
+    EarlierAnswer,
     Edit,
     Edits,
     ExpireSessions,
     ImportUser,
     LeaveDeletedSegment,
     MarkPassword,
+    MirrorDeletion,
+    MirrorUser,
+    NoteActivity,
     Once,
     Operate,
     RecordEvent,
@@ -42,6 +46,7 @@ from userfold.core.commands import (
     RemoveImage,
     RenewSharedSecret,
     RenewTotpSecret,
+    Resendable,
     RevokeKey,
     RevokeSignIn,
     RevokeSignIns,
@@ -67,6 +72,7 @@ from userfold.core.records import (
     Image,
     Key,
     Operation,
+    Presence,
     Project,
     Secrets,
     Segment,
@@ -222,6 +228,7 @@ LINES += [
     msgspec.structs.replace(
         _line("u1", first_change=10, usercom_id=7, enabled=True, totp_enabled=True),
         secrets=Secrets(id="u1", password_digest=DIGEST, totp_secret="t", totp_step=2, version=5),
+        presence=Presence(id="u1", last_active_at=1_700_000_000_000, page_views=2),
     )
 ]
 
@@ -270,6 +277,10 @@ IMAGES = [
     for digest, at in (("aa", 0), ("bb", 1 << 50))
 ]
 
+_ARRIVED = EarlierAnswer(at=0, was_lost=False)
+_RESENDABLES = [Resendable(id_, earlier, resends=False) for id_ in "ab" for earlier in (None, _ARRIVED)]
+resendables = st.sampled_from([None, None, *_RESENDABLES])
+
 commands: st.SearchStrategy[Command] = weighted(
     (
         3,
@@ -301,6 +312,7 @@ commands: st.SearchStrategy[Command] = weighted(
             totp_secret=totp_secrets,
             backup_code_digests=backup_codes,
             replace=st.sampled_from([False, False, True]),
+            resendable=resendables,
         ),
     ),
     (
@@ -335,6 +347,19 @@ commands: st.SearchStrategy[Command] = weighted(
     (2, of_project(UseBackupCode, author=st.just(BACKEND), **of_user, digest=st.sampled_from(CODES))),
     (1, of_project(RenewTotpSecret, author=st.just(BACKEND), **of_user, stored=secrets, renewed=secrets)),
     (2, of_project(DeleteUser, author=authors, user_id=user_ids, if_match=versions)),
+    (
+        3,
+        of_project(
+            MirrorUser,
+            author=st.just(BACKEND),
+            user_id=user_ids,
+            edits=edits_of(documents),
+            changed_at=st.integers(1, 3),
+            told_at=st.integers(1, 2),
+            password_digest=digests,
+        ),
+    ),
+    (1, of_project(MirrorDeletion, author=st.just(BACKEND), user_id=user_ids)),
     (1, of_project(StartSession, author=authors)),
     (1, of_project(StartSession, author=authors, resumes=open_sessions, about=about_sessions)),
     (
@@ -363,9 +388,19 @@ commands: st.SearchStrategy[Command] = weighted(
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
     (3, of_project(UpdateUser, author=authors, edits=operated, user_id=user_ids, if_match=versions)),
     (2, of_project(UpdateUser, author=authors, edits=addressed, user_id=user_ids, if_match=versions)),
-    (4, of_project(SignInUser, **signed_in, user_id=user_ids, lifetime_ms=lifetimes)),
+    (
+        4,
+        of_project(
+            SignInUser,
+            **signed_in,
+            user_id=user_ids,
+            lifetime_ms=lifetimes,
+            ip_address=st.sampled_from([None, "::1", "::2"]),
+        ),
+    ),
     (3, of_project(RevokeSignIn, author=st.just(BACKEND), session_id=sign_in_ids)),
     (1, of_project(RevokeSignIns, author=st.just(BACKEND), user_id=user_ids)),
+    (2, of_project(NoteActivity, author=st.just(BACKEND), user_id=user_ids)),
     (
         1,
         of_project(
@@ -409,7 +444,7 @@ class Made:
 
     def note(self, command: Command, applied: Applied) -> None:
         """What a command came to."""
-        if isinstance(command, DeleteUser):
+        if isinstance(command, DeleteUser | MirrorDeletion):
             self.deleted = command.user_id
             self.users = [user_id for user_id in self.users if user_id != command.user_id]
         elif applied.created and applied.user is not None and applied.user.id not in self.users:

@@ -13,7 +13,7 @@ from userfold.core.claims import identifier_key, identifiers_of
 from userfold.core.commands import Command
 from userfold.core.diff import fold
 from userfold.core.errors import DomainError
-from userfold.core.records import COLLECTIONS, Change, EffectiveSettings, Identifier, Key, Record, User
+from userfold.core.records import COLLECTIONS, Change, EffectiveSettings, Identifier, Key, Presence, Record, User
 from userfold.storage.codec import to_text
 
 
@@ -56,6 +56,12 @@ class Model:
     def of_kind(self, kind: str) -> dict[Key, Record]:
         """The records of a kind that exist."""
         return {key: record for key, record in self.records.items() if key.kind == kind and record is not None}
+
+    def presence(self, project_id: str, user_id: str) -> Presence | None:
+        """The presence of a user, if there is one."""
+        presence = self.records[Key("presence", project_id, user_id)]
+        assert isinstance(presence, Presence | None)
+        return presence
 
     def histories(self) -> dict[str, list[Change]]:
         """{user id: its changes in order}"""

@@ -16,7 +16,7 @@ from tests.engine.commands import PROJECT, Made, command_lists
 from tests.engine.model import Model, check_identifiers, check_user, told
 from userfold.core.applied import Applied
 from userfold.core.commands import Command, CreateProject
-from userfold.core.queries import UserQuery
+from userfold.core.queries import PRESENCE_TIMES, UserQuery, position
 from userfold.core.records import (
     COLLECTIONS,
     AttributeDefinition,
@@ -146,6 +146,11 @@ async def check_store(store: Store, model: Model, project_id: str) -> None:
             assert [to_text(member) for member in found_members] == [to_text(member) for member in members]
     everybody = await store.users(UserQuery(project_id=project_id, limit=10**6))
     assert {to_text(user) for user in everybody} == {to_text(user) for user in model.of_kind("user").values()}
+    users = [user for user in model.of_kind("user").values() if isinstance(user, User)]
+    for order in PRESENCE_TIMES:
+        places = sorted(position(user, order, model.presence(project_id, user.id)) for user in users)
+        in_order = await store.users(UserQuery(project_id=project_id, order=order, limit=10**6))
+        assert [user.id for user in in_order] == [id_ for _, id_ in places]
 
 
 def check_invariants(model: Model, project_id: str) -> None:
@@ -160,6 +165,7 @@ def check_invariants(model: Model, project_id: str) -> None:
     for kept in [*model.of_kind("sign_in").values(), *model.of_kind("idempotency").values()]:
         assert isinstance(kept, SignIn | Idempotency)
         assert kept.user_id in {"", *histories}, "what belongs to a user goes with it"
+    assert {key.id for key in model.of_kind("presence")} <= set(histories)
 
 
 def check_example(

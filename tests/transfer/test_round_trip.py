@@ -61,6 +61,8 @@ def make_users(api: InProcess) -> list[str]:
     ]
     for number in range(3):
         api.ask("PATCH", f"/v1/users/{made[0]}", {"private_metadata": {"n": number}})
+    session = {"ip_address": "2001:db8::1", "user_agent": "Zoë/1 \0"}
+    assert api.ask("POST", f"/v1/users/{made[0]}/sessions", session).status_code == 201
     api.ask("PATCH", f"/v1/users/{made[3]}", {"external_id": "renamed", "disabled": True})
     api.ask("POST", f"/clerk/v1/users/{made[2]}/remove_password")
     return made
@@ -82,6 +84,12 @@ def test_the_new_server_answers_what_the_old_one_answered(here: InProcess, there
         assert there.history(user_id) == here.history(user_id)
         version = here.ask("GET", f"/v1/users/{user_id}?version=1").json()
         assert there.ask("GET", f"/v1/users/{user_id}?version=1").json() == version
+        assert (
+            there.ask("GET", f"/clerk/v1/users/{user_id}").json()
+            == here.ask("GET", f"/clerk/v1/users/{user_id}").json()
+        )
+    for query in ("last_active_at_after=0", "order_by=-last_sign_in_at&limit=1"):
+        assert [user["id"] for user in there.ask("GET", f"/clerk/v1/users?{query}").json()] == made[:1]
     for wanted in ("external_id=ext-1", "email=a.l@example.org", "username=ada_l", "query=958", "external_id=renamed"):
         found = here.ask("GET", f"/v1/users?{wanted}").json()
         assert len(found["data"]) == 1

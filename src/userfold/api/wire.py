@@ -36,10 +36,11 @@ from userfold.api.bodies import (
 from userfold.api.large_bodies import LargeBodies
 from userfold.core import jsontext
 from userfold.core.applied import Applied
-from userfold.core.commands import Command, CreateUser, Evidence, SetImage, UpdateFromSession, UpsertUser
+from userfold.core.commands import Command, CreateUser, Evidence, Resendable, SetImage, UpdateFromSession, UpsertUser
 from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTooDeep, UserNotFound
 from userfold.core.records import EffectiveSettings, Image
 from userfold.core.trust import Author
+from userfold.deliveries import Deliveries
 from userfold.directory import Caller, Directory
 from userfold.encryption import Encryption, encryption_in_memory
 from userfold.engine import Busy, Engine, Stopping, random_bits
@@ -281,6 +282,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     images: Images = msgspec.field(default_factory=images_in_memory)
     large_bodies: LargeBodies = msgspec.field(default_factory=LargeBodies)
     passwords: Passwords = msgspec.field(default_factory=Passwords)
+    deliveries: Deliveries = msgspec.field(default_factory=Deliveries)
     encryption: Encryption = msgspec.field(default_factory=encryption_in_memory)
     rate_limits: RateLimits = msgspec.field(default_factory=RateLimits)
     trusted_proxies: tuple[Network, ...] = ()
@@ -298,6 +300,24 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(command, MayCreate) and request.is_limited and not dry_run:
             return await self._run_limited(request, request.caller, command)
         return await self.engine.run(command, request.caller.settings, size=len(request.body), dry_run=dry_run)
+
+    async def create(self, request: Request, command: CreateUser, id_: str, *, resends: bool) -> Applied:
+        """What a creation came to; sent again because its answer was lost, it is answered with the user that it made.
+
+        `id_`: stands for who asks and for all that was sent. Raises a `Refusal`. Answer without awaiting anything more.
+        """
+        incoming, deliveries = request.incoming, self.deliveries
+        incoming.listen()  # says that the client has gone
+        resendable = Resendable(id_, deliveries.earlier(id_), resends)
+        is_first = deliveries.begin(id_, self.engine.now(), lambda: incoming.gone)
+        try:
+            applied = await self.run(request, msgspec.structs.replace(command, resendable=resendable))
+        except (DomainError, StoreError, Busy):
+            if is_first:
+                deliveries.give_up(id_)
+            raise
+        deliveries.answer(id_, self.engine.now(), was_lost=incoming.gone)
+        return applied
 
     async def set_image(
         self,

@@ -14,10 +14,11 @@ from userfold.cli.options import DatabaseOption, DataOption, JsonOption, Project
 from userfold.cli.saying import EXIT_USAGE, date, fail, print_json, print_line, print_table
 from userfold.core.commands import CreateKey, RevokeKey
 from userfold.core.records import ApiKey
+from userfold.core.signatures import signing_key
 from userfold.first_start import OPERATOR
 from userfold.identity_tokens import PEM_LENGTH_MAX, identity_key
 from userfold.server import open_encryption
-from userfold.tokens import api_key, new_publishable_key, new_secret_key
+from userfold.tokens import api_key, new_publishable_key, new_secret_key, webhook_key
 
 keys_cli = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, make and revoke the keys of a project.")
 
@@ -116,6 +117,40 @@ def create_key(
         print_line(key.id if token is None else token)
 
 
+@keys_cli.command("add-webhook")
+def add_webhook_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who signs with it.")],
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take webhooks that are signed with a secret, which is read from standard input: whsec_… as Clerk shows it.
+
+    \b
+    Example:  userfold keys add-webhook "Clerk, production" < secret.txt
+    Prints:   the id of the key, by which it can be revoked. The secret is not shown again.
+    Exits:    0 done; 1 failed; 2 wrong use or setting, no secret, no database.
+    """
+    secret = typer.prompt("Signing secret", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
+    try:
+        signing_key(secret.strip())
+    except ValueError as error:
+        fail(f"the signing secret is not usable: {error}", EXIT_USAGE)
+
+    async def work(beside: Beside) -> ApiKey:
+        owner = await beside.project(project)
+        key = webhook_key(owner.id, secret.strip(), name, beside.engine.now())
+        await beside.run(CreateKey(project_id=owner.id, author=OPERATOR, key=key))
+        return key
+
+    key = beside_the_server(read_settings_or_fail(data=data, database_url=database_url), work)
+    if as_json:
+        print_json(_shown(key))
+    else:
+        print_line(key.id)
+
+
 @keys_cli.command("revoke")
 def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `userfold keys list` shows it.")],
@@ -153,13 +188,13 @@ def _read_pem(file: str) -> str:
 
 def _shown(key: ApiKey) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(key)
-    del shown["token_digest"], shown["verifier"]
+    del shown["token_digest"], shown["signing_secret"], shown["verifier"]
     return shown
 
 
 def _rights(key: ApiKey) -> str:
     if key.algorithm is not None:
         return f"verifies {key.algorithm}"
-    if key.kind == "publishable":
-        return "browser"
+    if key.kind != "secret":
+        return "browser" if key.kind == "publishable" else "users"
     return "read" if key.read_only else "read, write"

@@ -9,6 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -17,15 +18,25 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from userfold.api.clerk.mirroring import digests_in, mirroring_line
 from userfold.backup import BackupImpossible, refuse_target, sync
 from userfold.cli.beside import Beside, beside_the_server, read_settings_or_fail, told
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption, ProjectOption
-from userfold.cli.saying import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, counted, fail, print_json, visible
+from userfold.cli.saying import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    counted,
+    fail,
+    print_json,
+    say_failure,
+    visible,
+)
 from userfold.core.errors import DomainError, IdentifierTaken
 from userfold.encryption import Encryption
 from userfold.server import open_encryption
 from userfold.storage.port import Store
-from userfold.transfer import LINE_BYTES_MAX, ImportStopped, OnTaken, Report, export_lines, import_lines
+from userfold.transfer import IMPORT, LINE_BYTES_MAX, ImportStopped, OnTaken, Report, export_lines, import_lines
 
 STANDARD = "-"  # standard output, or standard input
 
@@ -84,6 +95,12 @@ def import_users(
     replace: Annotated[
         bool, typer.Option("--replace", help="Erase users whose id is there already, and take those of FILE.")
     ] = False,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="clerk", help="Lines are users as Clerk's API shows them.")
+    ] = None,
+    passwords: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="With --from clerk: the export of Clerk's dashboard.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take over the users of an export with their histories, or make new ones, while the server runs.
@@ -94,8 +111,8 @@ def import_users(
     Exits:    0 all lines are in; 1 one could not be: it is named, those before it are in, and --skip goes on once it
               is mended; 2 wrong use or setting, no database, no FILE.
     """
-    if skip and replace:
-        fail("give only one of --skip and --replace", EXIT_USAGE)
+    _refuse_contradictions(source, passwords, skip=skip, replace=replace)
+    digests = {} if passwords is None else _digests(passwords)
     settings = read_settings_or_fail(data=data, database_url=database_url)
     on_taken: OnTaken = "skip" if skip else "replace" if replace else "refuse"
 
@@ -105,9 +122,9 @@ def import_users(
         # Nothing is to be migrated, but from here on the log is kept short: so much is written.
         await beside.store.migrate()
         encryption = open_encryption(settings, make=True)
-        with _source(file) as source, _bar("importing", of=_length(source)) as shown:
+        with _source(file) as opened, _bar("importing", of=_length(opened)) as shown:
             try:
-                lines = iter(lambda: source.readline(LINE_BYTES_MAX + 1), b"")
+                lines = iter(lambda: opened.readline(LINE_BYTES_MAX + 1), b"")
                 report = await import_lines(
                     beside.engine,
                     owner.id,
@@ -115,6 +132,7 @@ def import_users(
                     lines,
                     encryption,
                     on_taken=on_taken,
+                    to_command=None if source is None else partial(mirroring_line, owner.id, IMPORT, digests),
                     noted=lambda report: shown(report.bytes),
                 )
             except ImportStopped as stopped:
@@ -125,7 +143,32 @@ def import_users(
         report, stopped = beside_the_server(settings, work)
     except KeyboardInterrupt:
         fail("stopped; what was imported by then stays, and --skip goes on from there", EXIT_INTERRUPTED)
-    _tell(report, stopped, as_json)
+    _tell(report, stopped, as_json, from_clerk=source is not None)
+
+
+def _refuse_contradictions(source: str | None, passwords: Path | None, *, skip: bool, replace: bool) -> None:
+    if skip and replace:
+        fail("give only one of --skip and --replace", EXIT_USAGE)
+    if source not in (None, "clerk"):
+        fail("--from takes clerk; without it, lines are Userfold's own", EXIT_USAGE)
+    if source is None and passwords is not None:
+        fail("--passwords is the export of Clerk's dashboard, for --from clerk", EXIT_USAGE)
+    if source is not None and (skip or replace):
+        fail("--from clerk takes over what is newer, so it takes neither --skip nor --replace", EXIT_USAGE)
+
+
+def _digests(file: Path) -> dict[str, str]:
+    """{user id: digest of its password} of an export of Clerk's dashboard. What cannot be verified here is counted."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
+            digests, left_out = digests_in(opened)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        fail(f"{file} cannot be read: {error}", EXIT_USAGE)
+    if left_out:
+        say_failure(
+            f"{counted(left_out, 'password')} cannot be verified here and will be left out: not bcrypt or Argon2."
+        )
+    return digests
 
 
 async def _write(
@@ -143,27 +186,27 @@ async def _write(
     return {"users": users, "bytes": size}
 
 
-def _tell(report: Report, stopped: ImportStopped | None, as_json: bool) -> None:
+def _tell(report: Report, stopped: ImportStopped | None, as_json: bool, *, from_clerk: bool) -> None:
     counts = {name: value for name, value in msgspec.to_builtins(report).items() if name != "bytes"}
-    summary = (
-        f"{counted(report.created, 'user')} imported, {report.replaced:,} replaced, {report.skipped:,} left alone."
-    )
+    changed = f"{report.replaced:,} {'updated' if from_clerk else 'replaced'}"
+    summary = f"{counted(report.created, 'user')} imported, {changed}, {report.skipped:,} left alone."
     if stopped is None:
         _sum_up(counts, as_json, summary)
         return
     reason = stopped.reason
-    says = _why(reason)
+    says = _why(reason, from_clerk=from_clerk)
     path = reason.path if isinstance(reason, DomainError) else None
     _sum_up(
         {**counts, "stopped": {"line": stopped.line, "code": reason.code, "path": path, "detail": says}},
         as_json,
         summary,
     )
-    fail(f"line {stopped.line}: {says} The lines before it are in; --skip goes on once it is mended.")
+    goes_on = "the same command" if from_clerk else "--skip"
+    fail(f"line {stopped.line}: {says} The lines before it are in; {goes_on} goes on once it is mended.")
 
 
-def _why(reason: Exception) -> str:
-    if isinstance(reason, IdentifierTaken) and reason.path == "/id":
+def _why(reason: Exception, *, from_clerk: bool) -> str:
+    if isinstance(reason, IdentifierTaken) and reason.path == "/id" and not from_clerk:
         return "The user is there already; --skip leaves such users alone, --replace erases them first."
     says = told(reason) if isinstance(reason, DomainError) else str(reason) or type(reason).__doc__ or ""
     return says.rstrip(".") + "."

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, AttributeType, Change, Context, Image, Key, Project, Secrets, User
+from userfold.core.records import ApiKey, AttributeType, Change, Context, Image, Key, Presence, Project, Secrets, User
 from userfold.core.trust import Author
 
 
@@ -65,6 +65,15 @@ Edits = tuple[Edit | Operate | AddressEdit, ...]
 IfMatch = tuple[int, ...] | Literal["*"] | None
 
 
+class Unchanged(msgspec.Struct, frozen=True):
+    """A condition for those who know no versions: the user was last changed at this time (ms)."""
+
+    updated_at: int
+
+
+IfUserMatch = IfMatch | Unchanged
+
+
 # A digest, made before the command because that takes long; or a text, encrypted before it because that takes a key.
 # None: remove it; unset: leave it alone.
 PasswordDigest = str | None | msgspec.UnsetType
@@ -112,6 +121,21 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     once: Once | None = None
 
 
+class EarlierAnswer(msgspec.Struct, frozen=True):
+    """What is known of the answer to an earlier request. After a restart, and in another process, nothing is."""
+
+    at: int  # when it was given (ms); while it is still to come, when it was asked for
+    was_lost: bool  # whoever asked had gone before it was given
+
+
+class Resendable(msgspec.Struct, frozen=True):
+    """Lets a creation whose answer was lost be known again when it is sent again."""
+
+    id: str  # stands for who asks and for all that was sent
+    earlier: EarlierAnswer | None  # to the same request; None if nothing is known
+    resends: bool  # whoever asks is known to send again what it got no answer to
+
+
 class SetsSecrets(Command, frozen=True, kw_only=True):
     """A command that may also say what proves that somebody is the user."""
 
@@ -130,6 +154,7 @@ class CreateUser(SetsSecrets, frozen=True, kw_only=True):
     user_id: str | None = None  # given by an import, else made here
     created_at: int | None = None
     replace: bool = False
+    resendable: Resendable | None = None
 
 
 class UserLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +165,7 @@ class UserLine(msgspec.Struct, frozen=True, kw_only=True):
     set_by: dict[str, str]  # {identifier: trust level of who claimed it}
     segments: dict[str, str] = {}  # {id: name}, of those that the user is in: made where they are missing
     changes: tuple[Change, ...]  # the whole history
+    presence: Presence | None = None
     secrets: Secrets | None = None
 
 
@@ -155,7 +181,7 @@ class UpdateUser(SetsSecrets, frozen=True, kw_only=True):
 
     user_id: str
     edits: Edits
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
     created_at: int | None = None
 
 
@@ -177,13 +203,34 @@ class DeleteUser(Command, frozen=True, kw_only=True):
     """Erase a user and its history, free its identifiers, leave a tombstone."""
 
     user_id: str
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
+
+
+class MirrorUser(SetsSecrets, frozen=True, kw_only=True):
+    """Take over what another system says of its user, who is made here, with its id, if it is not known yet.
+
+    What is older than what was taken over before changes nothing, and a user who was deleted stays deleted. A password
+    is for a user who has none here.
+    """
+
+    user_id: str
+    edits: Edits
+    changed_at: int  # when the user was changed there (ms)
+    told_at: int  # when that was said (ms): the order of two changes of one millisecond
+    created_at: int | None = None
+
+
+class MirrorDeletion(Command, frozen=True, kw_only=True):
+    """The other system has deleted its user: erase it here, and take over nothing more that is said of it."""
+
+    user_id: str
 
 
 class MarkPassword(Command, frozen=True, kw_only=True):
     """Say that a password may be somebody else's too, or that it is not. With `sign_out`, all sign-ins end."""
 
     user_id: str
+    if_match: IfUserMatch = None
     compromised: bool
     sign_out: bool = False
 
@@ -216,14 +263,14 @@ class SetImage(Command, frozen=True, kw_only=True):
 
     user_id: str
     image: Image
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
 
 
 class RemoveImage(Command, frozen=True, kw_only=True):
     """Take a user's picture away. If there is none, nothing changes."""
 
     user_id: str
-    if_match: IfMatch = None
+    if_match: IfUserMatch = None
 
 
 class AboutSession(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,15 +25,19 @@ from userfold.core.fields import ADDRESSES_MAX, check_bag, count, normal, time_m
 from userfold.core.image_names import content_type_of_image, is_image_name, user_of_image
 from userfold.core.jsontext import encode, encode_sorted
 from userfold.core.passwords import check_digest
+from userfold.core.presence import LENGTHS_MAX
+from userfold.core.queries import PRESENCE_TIMES
 from userfold.core.records import (
     FIELDS,
     TOLD_BY_CHANGE,
     Change,
+    Context,
     EmailAddress,
     Identifier,
     Image,
     Operation,
     PhoneNumber,
+    Presence,
     Secrets,
     User,
 )
@@ -44,7 +48,9 @@ from userfold.core.user_secrets import TOLD
 NO_SEGMENTS: Mapping[str, str] = MappingProxyType({})
 
 _PARTS = frozenset({"user", "system", "changes", "secrets"})
-_SYSTEM = frozenset({"identifiers", "segments"})
+_SYSTEM = frozenset({"identifiers", "segments", "presence"})
+_PRESENCE = frozenset(Presence.__struct_fields__) - {"id"}
+_CONTEXT = frozenset(Context.__struct_fields__)
 _SECRETS = frozenset(Secrets.__struct_fields__) - {"id"}
 _LEVELS = frozenset(get_args(Level))
 _CHANGE = frozenset(Change.__struct_fields__)
@@ -70,14 +76,20 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True):
     backup_code_digests: BackupCodeDigests = msgspec.UNSET
 
 
-def write_head(user: User, claims: Iterable[Identifier], segments: Mapping[str, str] = NO_SEGMENTS) -> bytes:
+def write_head(
+    user: User,
+    claims: Iterable[Identifier],
+    segments: Mapping[str, str] = NO_SEGMENTS,
+    presence: Presence | None = None,
+) -> bytes:
     """The beginning of a line. Encoded changes follow, with commas between them, and then `write_tail`.
 
     `segments`: {id: name} of all that the project has.
     """
-    system = {"identifiers": {claim.identifier: claim.set_by for claim in claims}}
+    system: dict[str, Any] = {"identifiers": {claim.identifier: claim.set_by for claim in claims}}
     named = {id_: segments[id_] for id_ in user.segments if id_ in segments}
     system |= {"segments": named} if named else {}
+    system |= {} if presence is None else {"presence": _without_id(presence)}
     return b'{"user":' + encode(user) + b',"system":' + encode(system) + b',"changes":['
 
 
@@ -85,8 +97,11 @@ def write_tail(secrets: Secrets | None) -> bytes:
     """The end of a line. `secrets.totp_secret` is not encrypted: whoever imports has another key."""
     if secrets is None:
         return b"]}\n"
-    kept = {name: getattr(secrets, name) for name in Secrets.__struct_fields__ if name != "id"}
-    return b'],"secrets":' + encode(kept) + b"}\n"
+    return b'],"secrets":' + encode(_without_id(secrets)) + b"}\n"
+
+
+def _without_id(record: Presence | Secrets) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__struct_fields__ if name != "id"}
 
 
 def read_line(value: Any) -> UserLine | NewUser:
@@ -111,6 +126,7 @@ def read_line(value: Any) -> UserLine | NewUser:
         set_by=_set_by(system, names),
         segments=_segments(system, user),
         changes=changes,
+        presence=_presence(system["presence"], user) if system.get("presence") is not None else None,
         secrets=secrets,
     )
 
@@ -281,6 +297,22 @@ def _segments(system: dict[str, Any], user: User) -> dict[str, str]:
     names = _object(system.get("segments", {}), "/system/segments")
     _refuse_unknown(names, frozenset(user.segments), "/system/segments")
     return {id_: normal(identifiers.label, name, f"/system/segments/{escape(id_)}") for id_, name in names.items()}
+
+
+def _presence(given: Any, user: User) -> Presence:
+    path = "/system/presence"
+    _refuse_unknown(_object(given, path), _PRESENCE, path)
+    _refuse_unknown(_object(given.get("context", {}), f"{path}/context"), _CONTEXT, f"{path}/context")
+    presence = _converted({**given, "id": user.id}, Presence, path)
+    for time in PRESENCE_TIMES:
+        time_ms(getattr(presence, time) or 0, f"{path}/{time}")
+    count(presence.page_views, f"{path}/page_views")
+    for name, length_max in LENGTHS_MAX.items():
+        if len(getattr(presence.context, name) or "") > length_max:
+            raise FieldFormatInvalid(
+                path=f"{path}/context/{name}", reason=f"at most {length_max} characters are allowed"
+            )
+    return presence
 
 
 def _set_by(system: dict[str, Any], names: dict[str, str]) -> dict[str, str]:

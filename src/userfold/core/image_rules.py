@@ -9,11 +9,11 @@ from __future__ import annotations
 import msgspec
 
 from userfold.core.applied import Applied
-from userfold.core.commands import Command, IfMatch, RemoveImage, SetImage
+from userfold.core.commands import Command, IfUserMatch, RemoveImage, SetImage
 from userfold.core.errors import UserNotFound
 from userfold.core.ids import Mint
 from userfold.core.image_names import user_of_image
-from userfold.core.reading import Records, existing_user, match_version, read
+from userfold.core.reading import Records, existing_user, match_user, read
 from userfold.core.records import EffectiveSettings, Erasure, Image, Key, Operation, User
 from userfold.core.trust import Ignored
 from userfold.core.user_rules import changed_user, json_value
@@ -46,9 +46,9 @@ def reads_image(command: SetImage) -> tuple[Key, ...]:
     return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "erasure"))
 
 
-def _existing(command: Command, user_id: str, if_match: IfMatch, records: Records) -> User:
+def _existing(command: Command, user_id: str, if_match: IfUserMatch, records: Records) -> User:
     user = existing_user(records, command.project_id, user_id)
-    match_version(user.version, if_match)
+    match_user(user, if_match)
     return user
 
 

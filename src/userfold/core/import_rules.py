@@ -9,6 +9,7 @@ from userfold.core.claims import identifier_key, keys_of_external_id, user_to_re
 from userfold.core.commands import ImportUser, UserLine
 from userfold.core.errors import ChangeIdTaken, IdentifierTaken, LimitReached
 from userfold.core.ids import Mint
+from userfold.core.presence import presence_key
 from userfold.core.reading import Records, Writes, read_all
 from userfold.core.records import Change, EffectiveSettings, Identifier, Key, Operation, Segment
 from userfold.core.segment_rules import SEGMENTS_MAX
@@ -30,6 +31,8 @@ def import_user(command: ImportUser, records: Records, mint: Mint, settings: Eff
     line = _without_secrets(command, mint)
     writes |= {Key("change", project_id, change.id): change for change in line.changes}
     writes[Key("user", project_id, user.id)] = line.user
+    if line.presence is not None:
+        writes[presence_key(project_id, user.id)] = line.presence
     if line.secrets is not None:
         writes[Key("secrets", project_id, user.id)] = line.secrets
     return Applied(writes=writes, user=line.user, created=old is None)
@@ -43,6 +46,7 @@ def reads_imported(command: ImportUser) -> tuple[Key, ...]:
         *_namesakes(project_id, line),
         *(Key("change", project_id, change.id) for change in line.changes),
         Key("secrets", project_id, line.user.id),
+        presence_key(project_id, line.user.id),
         *(Key("segment", project_id, id_) for id_ in line.segments),
     )
 

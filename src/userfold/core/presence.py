@@ -12,31 +12,18 @@ from userfold.core.reading import Records, Writes, read
 from userfold.core.records import Context, Key, Presence
 
 STEP_MS = 60_000  # somebody who was active so short a time ago is, unless there is more to say, not written again
-TEXT_LENGTH_MAX = 512
-URL_LENGTH_MAX = 2_048
+# Of the texts of a context, in characters.
+LENGTHS_MAX = {"ip_address": 512, "user_agent": 512, "browser_language": 512, "timezone": 512, "entry_url": 2_048}
 
 UNTOLD = Context()
 
 
-def context(
-    *,
-    ip_address: str | None = None,
-    user_agent: str | None = None,
-    browser_language: str | None = None,
-    timezone: str | None = None,
-    entry_url: str | None = None,
-) -> Context:
+def context(**told: str | None) -> Context:
     """What a client says of itself, cut off where it is too long: nobody is refused for a long user agent.
 
     Secrets in the URL are the caller's to take out.
     """
-    return Context(
-        ip_address=_cut(ip_address, TEXT_LENGTH_MAX),
-        user_agent=_cut(user_agent, TEXT_LENGTH_MAX),
-        browser_language=_cut(browser_language, TEXT_LENGTH_MAX),
-        timezone=_cut(timezone, TEXT_LENGTH_MAX),
-        entry_url=_cut(entry_url, URL_LENGTH_MAX),
-    )
+    return Context(**{name: text and text[: LENGTHS_MAX[name]] for name, text in told.items()})
 
 
 def touched(presence: Presence, now: int, where: Context = UNTOLD, *, page_views: int = 0) -> Presence:
@@ -83,7 +70,3 @@ def presence_of(records: Records, project_id: str, user_id: str) -> Presence:
 def note(project_id: str, before: Presence, after: Presence) -> Writes:
     """The write that puts `after` in the place of `before`; none if they are the same."""
     return {} if after == before else {presence_key(project_id, after.id): after}
-
-
-def _cut(text: str | None, length_max: int) -> str | None:
-    return None if text is None else text[:length_max]

@@ -29,7 +29,7 @@ Order = Literal[
     "last_name",
 ]
 # Times that the presence of a user tells. Who has none stands before all others, and no limit to that time finds them.
-PRESENCE_TIMES = ("last_active_at", "last_sign_in_at")
+PRESENCE_TIMES: tuple[Order, ...] = ("last_active_at", "last_sign_in_at")
 # Orders by a name. A store keeps these values too; who has none stands before all others.
 NAME_ORDERS = ("email", "phone", "username", "first_name", "last_name")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from userfold.core.commands import IfMatch
+from userfold.core.commands import IfMatch, IfUserMatch, Unchanged
 from userfold.core.errors import UserNotFound, VersionMismatch
 from userfold.core.records import Key, Record, User
 
@@ -58,3 +58,11 @@ def match_version(version: int, wanted: IfMatch) -> None:
     """Raise `VersionMismatch` unless `version` is one of those that the caller made its request for."""
     if wanted is not None and wanted != "*" and version not in wanted:
         raise VersionMismatch(current=version)
+
+
+def match_user(user: User, wanted: IfUserMatch) -> None:
+    """Raise `VersionMismatch` unless `user` is as the caller knew it when it made its request."""
+    if not isinstance(wanted, Unchanged):
+        match_version(user.version, wanted)
+    elif user.updated_at != wanted.updated_at:
+        raise VersionMismatch(current=user.version)

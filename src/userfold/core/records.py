@@ -210,6 +210,14 @@ class Tombstone(Record, frozen=True, kw_only=True):
     actor: str
 
 
+class Mirror(Record, frozen=True, kw_only=True):
+    """How new what was taken over of a user was, of whom another system tells. Has no version and no history."""
+
+    id: str  # the user's
+    changed_at: int  # when the user was changed there
+    told_at: int
+
+
 class Erasure(Record, frozen=True, kw_only=True):
     """A user was deleted at `at`, and what it left in tables that may be long is still to be removed by a sweep."""
 
@@ -376,14 +384,16 @@ class ApiKey(Record, frozen=True, kw_only=True):
     """A credential of a project. Of a secret key only the SHA-256 is kept; a publishable key is public.
 
     An identity key opens nothing: it verifies tokens by which the app's backend says who a browser's user is.
+    By a webhook key another system signs what it tells of its users; whoever checks a signature needs the key itself.
     """
 
     id: str
     project_id: str
-    kind: Literal["secret", "publishable", "identity"]
+    kind: Literal["secret", "publishable", "webhook", "identity"]
     name: str
     token_digest: str  # SHA-256, hexadecimal
     token: str | None = None  # of a publishable key only
+    signing_secret: str | None = None  # of a webhook key only; shown to nobody
     algorithm: IdentityAlgorithm | None = None  # of an identity key only
     verifier: str | None = None  # the same: a public key as PEM, or a shared secret, encrypted
     read_only: bool = False
@@ -415,6 +425,7 @@ KINDS: dict[str, type[Record]] = {
     "idempotency": Idempotency,
     "secrets": Secrets,
     "tombstone": Tombstone,
+    "mirror": Mirror,
     "erasure": Erasure,
     "session": Session,
     "sign_in": SignIn,

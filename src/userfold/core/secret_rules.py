@@ -8,7 +8,7 @@ from userfold.core.applied import Applied
 from userfold.core.commands import AcceptTotp, Command, MarkPassword, RenewTotpSecret, UseBackupCode
 from userfold.core.errors import PasswordNotSet, SecondFactorWrong
 from userfold.core.ids import Mint
-from userfold.core.reading import Records, Writes, existing_user
+from userfold.core.reading import Records, Writes, existing_user, match_user
 from userfold.core.records import EffectiveSettings, Key, Operation, Secrets, User
 from userfold.core.sign_ins import revoke_all
 from userfold.core.trust import Ignored
@@ -37,6 +37,7 @@ def use_backup_code(command: UseBackupCode, records: Records, mint: Mint, settin
 
 def mark_password(command: MarkPassword, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     user = existing_user(records, command.project_id, command.user_id)
+    match_user(user, command.if_match)
     if command.author.trust != "backend":
         return Applied(writes={}, user=user, ignored=(Ignored("/password_compromised", "not_permitted"),))
     if command.compromised and not user.password_enabled:

@@ -56,8 +56,7 @@ from userfold.core.ids import Mint
 from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
 from userfold.core.operations import operate
-from userfold.core.presence import presence_key
-from userfold.core.reading import Records, Writes, existing_user, match_version, read, read_all
+from userfold.core.reading import Records, Writes, existing_user, match_user, match_version, read, read_all
 from userfold.core.records import (
     FIELDS,
     TOLD_BY_CHANGE,
@@ -72,6 +71,7 @@ from userfold.core.records import (
     Tombstone,
     User,
 )
+from userfold.core.resending import key_of_creation, note_of_creation, user_made_before
 from userfold.core.sign_ins import revoke_all
 from userfold.core.tracking import keep, link, note_active, open_session
 from userfold.core.trust import Author, Ignored, judge, owned_after
@@ -81,6 +81,17 @@ _OPERABLE = tuple(name for name, field in FIELDS.items() if field.writer != "sys
 
 
 def create(command: CreateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
+    if command.resendable is None:
+        return _create(command, records, mint, settings)
+    made_before = user_made_before(command, command.resendable, records, mint.now)
+    if made_before is not None:
+        return Applied(writes={}, user=made_before)
+    applied = _create(command, records, mint, settings)
+    note = note_of_creation(command, command.resendable, applied, mint.now)
+    return msgspec.structs.replace(applied, writes=applied.writes | note)
+
+
+def _create(command: CreateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     external_id = _given_external_id(command.edits)
     if command.user_id is not None:
         normal(identifiers.external_id, command.user_id, "/id")
@@ -99,8 +110,8 @@ def update(command: UpdateUser, records: Records, mint: Mint, settings: Effectiv
     before = existing_user(records, command.project_id, command.user_id)
     if before.external_id is not None:
         refuse_unproven(command.author, settings)
-    match_version(before.version, command.if_match)
-    return _change(command, before, command.edits, records, mint, settings)
+    match_user(before, command.if_match)
+    return change(command, before, command.edits, records, mint, settings)
 
 
 def upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -131,14 +142,14 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effecti
     fields = _fields(session, user.id, command.author)
     if claim is not None and may_adopt(claim, user, command.author):
         return _adopt(command, user, external_id, edits, records, mint, settings)
-    applied = _change(command, user, edits, records, mint, settings, fields, named=external_id)
+    applied = change(command, user, edits, records, mint, settings, fields, named=external_id)
     return _link(command, session, applied, records, mint.now)
 
 
 def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     project_id, author = command.project_id, command.author
     user = existing_user(records, project_id, command.user_id)
-    match_version(user.version, command.if_match)
+    match_user(user, command.if_match)
     # A browser names users by external_id, or by the id itself: both must be known again as deleted.
     external = [tombstone_id(project_id, name) for name in names_of(user) if name.startswith("external_id|")]
     closed = [Key("tombstone", project_id, id_) for id_ in (user.id, *external)]
@@ -156,7 +167,7 @@ def delete(command: DeleteUser, records: Records, mint: Mint, settings: Effectiv
 def removal(project_id: str, user: User, records: Records) -> Writes:
     """The writes that remove everything of a user but its own record."""
     freed = [identifier_key(project_id, name) for name in names_of(user)]
-    beside = [Key("secrets", project_id, user.id), presence_key(project_id, user.id)]
+    beside = [Key(kind, project_id, user.id) for kind in ("secrets", "presence", "mirror")]
     kept = read_all(records, [*beside, *freed])
     return {
         Key("changes", project_id, user.id): None,
@@ -221,7 +232,7 @@ def make(
     return changed_user(command, user, writes, operations, mint, created=True, ignored=(*ignored, *not_permitted))
 
 
-def _change(
+def change(
     command: Command,
     before: User,
     edits: Edits,
@@ -233,6 +244,7 @@ def _change(
     named: str | None = None,
     adopted: bool = False,
 ) -> Applied:
+    """The next version of a user, if it comes out different."""
     if before.disabled and command.author.trust != "backend":
         raise UserDisabled
     changed, operations, ignored = _edited(before, edits, command.author, mint, settings, fields, named)
@@ -268,7 +280,7 @@ def _adopt(
 ) -> Applied:
     """A backend takes over a record that a browser began: to the backend it is a creation."""
     edits = (Edit("replace", {"external_id": external_id}), *edits)
-    applied = _change(command, user, edits, records, mint, settings, named=external_id, adopted=True)
+    applied = change(command, user, edits, records, mint, settings, named=external_id, adopted=True)
     name = f"external_id|{external_id}"
     claimed = Identifier(identifier=name, user_id=user.id, set_by=command.author.trust)
     writes = {**applied.writes, identifier_key(command.project_id, name): claimed}
@@ -462,7 +474,7 @@ def _given_external_id(edits: Edits) -> str | None:
 
 
 def reads_deleted(command: DeleteUser) -> tuple[Key, ...]:
-    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "presence", "erasure"))
+    return tuple(Key(kind, command.project_id, command.user_id) for kind in ("user", "secrets", "mirror", "erasure"))
 
 
 def reads_named(command: UpsertUser) -> tuple[Key, ...]:
@@ -479,4 +491,6 @@ def reads_new(command: CreateUser) -> tuple[Key, ...]:
     keys = [key for name in names for key in keys_of_external_id(command.project_id, name)]
     if command.author.trust != "backend":
         keys += [key for name in names for key in keys_of_tombstones(command.project_id, name)]
+    if command.resendable is not None:
+        keys.append(key_of_creation(command.project_id, command.resendable))
     return tuple(keys)

@@ -126,7 +126,7 @@ def test_an_empty_body_answers_the_user_as_it_is(api: InProcess, method: str, co
 def test_a_metadata_route_takes_metadata_only(api: InProcess, method: str) -> None:
     user = api.user(public_metadata=STORED)
     before = api.writes
-    for name in ("first_name", "publicMetadata", "traits", "expected_updated_at", "a/b"):
+    for name in ("first_name", "publicMetadata", "traits", "expected_version", "a/b"):
         reply = api.ask(method, f"/clerk/v1/users/{user['id']}/metadata", {"public_metadata": {}, name: {}})
         (error,) = reply.json()["errors"]
         assert (reply.status_code, error["code"]) == (422, "form_param_unknown")

@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from tests.api.browser import Browser, in_browser
+from tests.contract.samples import change_presence
 from tests.server import InProcess, in_process
 from userfold.app import App
 from userfold.core.claims import DAY_MS
-from userfold.core.records import Key, Tombstone
+from userfold.core.presence import presence_key, touched
+from userfold.core.records import Context, Key, Presence, Tombstone
 from userfold.directory import Directory
 from userfold.engine import Engine
 from userfold.storage.sqlite.store import SQLiteStore
@@ -24,7 +26,19 @@ NOW = 1_800_000_000_000
 EMAIL = "somebody.to.forget@secret.example"
 PHONE = "+442079460958"
 # All of these are of nobody else, in whatever form they are stored.
-WORDS = (EMAIL, "to.forget", PHONE, "Forgettable", "u-secret-1", "a-secret-plan", "secret-agent/1.0", "secret order")
+WORDS = (
+    EMAIL,
+    "to.forget",
+    PHONE,
+    "Forgettable",
+    "u-secret-1",
+    "a-secret-plan",
+    "secret-agent/1.0",
+    "secret order",
+    "2001:db8::dead",
+)
+# Those of where it was seen last, which nothing but its presence holds.
+PLACES = ("secret-agent/2.0", "xx-secret", "Secret/Zone", "https://secret.example/entry")
 
 
 class Clock:
@@ -62,7 +76,12 @@ def a_whole_user(api: InProcess) -> dict[str, Any]:
     for number in range(3):
         plan = {"traits": {"plan": f"a-secret-plan {number}"}, "contact_email": EMAIL}
         assert api.ask("PATCH", path, plan, headers={"idempotency-key": f"k-2-{number}"}).status_code == 200
-    assert api.ask("POST", f"{path}/sessions", {"user_agent": "secret-agent/1.0"}).status_code == 201
+    assert (
+        api.ask(
+            "POST", f"{path}/sessions", {"user_agent": "secret-agent/1.0", "ip_address": "2001:db8::dead"}
+        ).status_code
+        == 201
+    )
     event = {"name": "secret order", "properties": {"email": EMAIL}}
     assert api.ask("POST", f"{path}/events", event, headers={"idempotency-key": "k-3"}).status_code == 201
     password = {
@@ -74,9 +93,19 @@ def a_whole_user(api: InProcess) -> dict[str, Any]:
     return dict(user)
 
 
+def see(api: InProcess, user_id: str) -> None:
+    """Put a presence with a whole context over the one that the sign-in made."""
+    key = presence_key(api.keys.project_id, user_id)
+    before = api.wait_for(api.store.get((key,)))[key]
+    assert isinstance(before, Presence)
+    agent, language, zone, url = PLACES
+    where = Context(user_agent=agent, browser_language=language, timezone=zone, entry_url=url)
+    api.wait_for(change_presence(api.store, before, touched(before, NOW, where), api.keys.project_id))
+
+
 def left_in(folder: Path) -> list[str]:
     content = b"".join(file.read_bytes() for file in folder.iterdir())
-    return [word for word in WORDS if word.encode() in content]
+    return [word for word in (*WORDS, *PLACES) if word.encode() in content]
 
 
 def sweep(browser: Browser) -> None:
@@ -92,7 +121,8 @@ def test_nothing_of_a_deleted_user_is_left_in_the_file(
     user = a_whole_user(api)
     other = api.user(name="Somebody else")
     browser.identify("u-secret-1", session=browser.session(), traits={"plan": "a-secret-plan of a browser"})
-    assert len(left_in(tmp_path)) == len(WORDS)
+    see(api, user["id"])
+    assert left_in(tmp_path) == [*WORDS, *PLACES]
     deletion = api.ask("DELETE", f"/v1/users/{user['id']}", headers={"idempotency-key": "k-4"})
     assert deletion.status_code == 204
     sweep(browser)

@@ -16,7 +16,7 @@ from userfold.core.records import EffectiveSettings, Key, Secrets, Session
 from userfold.core.trust import Author
 from userfold.storage.port import Records, Store
 
-MEMBERS = ["user", "identifiers", "secrets", "segments", "sign_ins", "sessions", "changes", "events"]
+MEMBERS = ["user", "identifiers", "secrets", "segments", "presence", "sign_ins", "sessions", "changes", "events"]
 BROWSER = Author(source="milana", actor="ses_1", trust="browser")
 IMPORT = Author(source="import", actor="operator", trust="backend")
 
@@ -77,6 +77,13 @@ def test_a_user_of_whom_little_is_known_has_a_whole_export(api: InProcess) -> No
     assert exported["secrets"] == {"password": False, "totp": False, "backup_codes": False}
     assert exported["changes"] == api.history(user["id"])
     assert [exported[name] for name in ("segments", "sign_ins", "sessions", "events")] == [[]] * 4
+    assert exported["presence"] == {
+        "id": user["id"],
+        "last_active_at": None,
+        "last_sign_in_at": None,
+        "page_views": 0,
+        "context": dict.fromkeys(("ip_address", "user_agent", "browser_language", "timezone", "entry_url")),
+    }
 
 
 def test_everything_that_is_held_about_a_user_is_in_it(api: InProcess, clock: Clock) -> None:
@@ -89,7 +96,7 @@ def test_everything_that_is_held_about_a_user_is_in_it(api: InProcess, clock: Cl
     for number in range(3):
         clock.now += 1
         events.append(api.ask("POST", f"{path}/events", {"name": f"n{number}", "properties": {"a": 1.0}}).json())
-    sign_in = api.ask("POST", f"{path}/sessions").json()
+    sign_in = api.ask("POST", f"{path}/sessions", {"ip_address": "192.0.2.1"}).json()
     del sign_in["token"]
     exported = export(api, user["id"])
     assert exported["user"] == api.read(user["id"])
@@ -101,6 +108,9 @@ def test_everything_that_is_held_about_a_user_is_in_it(api: InProcess, clock: Cl
     }
     assert exported["segments"] == [{"id": segment["id"], "name": "Beta"}]
     assert exported["sign_ins"] == [sign_in]
+    presence = exported["presence"]
+    assert (presence["last_active_at"], presence["last_sign_in_at"]) == (clock.now, clock.now)
+    assert presence["context"]["ip_address"] == "192.0.2.1"
     assert [session["id"] for session in exported["sessions"]] == [session_id]
     assert exported["changes"] == api.history(user["id"])
     assert exported["events"] == events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from tests.server import InProcess, Keys, in_process
 from userfold.core.sign_ins import LIVE_MAX
-from userfold.storage.port import Store
+from userfold.storage.port import Store, StoreFull
 
 DAY_S = 86_400
 SHOWN = {"id", "user_id", "status", "created_at", "expires_at", "ended_at", "ip_address", "user_agent"}
@@ -89,6 +90,73 @@ def test_beginning_a_session_is_no_change_of_the_user(api: InProcess) -> None:
     sign_in(api, user["id"])
     assert api.read(user["id"]) == user
     assert len(api.history(user["id"])) == 1
+
+
+def presence(api: InProcess, user_id: str) -> dict[str, Any]:
+    """When and where a user was last there, once all that was begun is done."""
+    api.user()
+    found: dict[str, Any] = api.ask("GET", f"/v1/users/{user_id}/export").json()["presence"]
+    return found
+
+
+def presence_at(api: InProcess, user_id: str) -> int:
+    """When a user was last active, as it is stored."""
+    at: int = api.ask("GET", f"/v1/users/{user_id}/export").json()["presence"]["last_active_at"]
+    return at
+
+
+def test_whose_token_is_verified_is_active_and_that_is_written_once_a_minute(api: InProcess, clock: Clock) -> None:
+    user = api.user()
+    begun = clock.now
+    session = sign_in(api, user["id"], ip_address="192.0.2.1")
+    for later, noted in ((59_999, 0), (60_000, 60_000), (60_001, 60_000), (119_999, 60_000), (120_000, 120_000)):
+        clock.now = begun + later
+        assert verify(api, session["token"])["user"] == user
+        assert verify(api, session["token"])["active"] is True
+        assert presence(api, user["id"])["last_active_at"] == begun + noted
+    assert presence(api, user["id"])["last_sign_in_at"] == begun
+    assert presence(api, user["id"])["context"]["ip_address"] == "192.0.2.1"
+    reply = api.ask("GET", f"/v1/users/{user['id']}")
+    assert (reply.json(), reply.headers["etag"]) == (user, '"1"')
+    assert len(api.history(user["id"])) == 1
+
+
+def test_a_verification_that_says_nothing_new_writes_nothing(api: InProcess, clock: Clock) -> None:
+    live, ended = (sign_in(api, api.user()["id"]) for _ in range(2))
+    api.ask("DELETE", f"/v1/sessions/{ended['id']}")
+    counters = api.app.service.engine.counters
+    before = api.writes, counters.commands
+    verify(api, live["token"])
+    clock.now += 60_000
+    assert verify(api, ended["token"]) == verify(api, "ses_x.nobody") == {"active": False}
+    api.wait_for(api.app.service.engine.close())
+    assert (api.writes, counters.commands) == before
+
+
+def test_a_token_is_verified_although_the_disk_is_full(
+    api: InProcess, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = sign_in(api, api.user()["id"])
+    clock.now += 60_000
+
+    async def full(_: object) -> None:
+        raise StoreFull("the disk is full")
+
+    monkeypatch.setattr(api.store, "run", full)
+    assert verify(api, session["token"])["active"] is True
+    api.wait_for(api.app.service.engine.close())
+    assert presence_at(api, session["user_id"]) == clock.now - 60_000
+    assert [record.name for record in caplog.records] == ["userfold.engine"]
+    caplog.clear()  # the records hold on to the error, and that to the answer
+    gc.collect()  # an answer that nobody looked at complains when it goes
+    assert caplog.records == []
+
+
+def test_a_token_is_verified_although_nothing_more_can_be_written(api: InProcess, clock: Clock) -> None:
+    session = sign_in(api, api.user()["id"])
+    clock.now += 60_000
+    api.wait_for(api.app.service.engine.close())
+    assert verify(api, session["token"])["active"] is True
 
 
 BAD: list[tuple[Any, int, str, str | None]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from userfold.api import bodies, forms, wire
-from userfold.api.clerk import lists
+from userfold.api.clerk import lists, webhook_handlers
 from userfold.api.clerk import wire as clerk_wire
 from userfold.core import errors as core
 from userfold.core.jsontext import encode
@@ -72,7 +72,10 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     wire.BodyNotObject: (400, "request_body_invalid", "Request body invalid"),
     wire.ParameterUnknown: (400, "malformed_request_parameters", "Request parameters malformed"),
     wire.ParameterInvalid: (400, "malformed_request_parameters", "Request parameters malformed"),
-    wire.HeaderInvalid: (400, "api_version_invalid", "API version invalid"),
+    wire.HeaderInvalid: (400, "malformed_request_parameters", "Request headers malformed"),
+    clerk_wire.VersionInvalid: (400, "api_version_invalid", "API version invalid"),
+    webhook_handlers.DeliveryUnsigned: (401, "authentication_invalid", "Signature invalid"),
+    webhook_handlers.DeliveryInvalid: (400, "malformed_request_parameters", "Delivery invalid"),
     Busy: (503, "service_unavailable", "Service unavailable"),
     port.StoreFull: (507, "service_unavailable", "Service unavailable"),
     port.StoreError: (503, "service_unavailable", "Service unavailable"),

@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
+from userfold.api import conditions
 from userfold.api.clerk import lists, wire
 from userfold.api.wire import Handler, Reply, Request, Service, json_reply
 from userfold.core.applied import Applied
-from userfold.core.commands import CreateUser, DeleteUser, Edit, RevokeSignIns, UpdateUser
+from userfold.core.commands import Command, CreateUser, DeleteUser, Edit, RevokeSignIns, UpdateUser
 from userfold.core.errors import PasswordCompromised, PasswordNotSet, PasswordWrong, UserNotFound
+from userfold.core.presence import presence_key, presence_of
 from userfold.core.records import Key, Secrets, User
 
 SOURCE = "clerk"
 
+C = TypeVar("C", bound=Command)
+
 
 async def create_user(service: Service, request: Request) -> Reply:
     """`createUser`. 200, because Python's SDK takes no other success."""
+    conditions.unconditional(request)
     body = request.json_object()
     fields, created_at = wire.new_user(body)
     command = CreateUser(
         project_id=request.project_id,
         author=request.author(SOURCE),
+        once=conditions.once(request),
         edits=(Edit("replace", fields),),
         created_at=created_at,
         **await _secrets(service, body),
     )
-    return await _run(service, request, command)
+    if command.once is not None:
+        return await _run(service, request, command)
+    id_ = conditions.digest_of(request, b"POST /users\n" + request.body)
+    return await user_reply(
+        service, request, await service.create(request, command, id_, resends=wire.resends(request))
+    )
 
 
 async def read_user(service: Service, request: Request) -> Reply:
     """`getUser`."""
-    return json_reply(200, wire.user(await read_user_record(service, request), service.public_url))
+    return await _shown_reply(service, request, await read_user_record(service, request))
 
 
 async def list_users(service: Service, request: Request) -> Reply:
@@ -45,7 +57,7 @@ async def list_users(service: Service, request: Request) -> Reply:
         found = (await service.store.get((key,)))[key]
         start = found if isinstance(found, User) else None
     users = await service.store.users(lists.paged(query, given, start))
-    return json_reply(200, [wire.user(user, service.public_url) for user in users])
+    return json_reply(200, await _shown(service, request, users))
 
 
 async def count_users(service: Service, request: Request) -> Reply:
@@ -58,8 +70,7 @@ async def count_users(service: Service, request: Request) -> Reply:
 async def delete_user(service: Service, request: Request) -> Reply:
     """`deleteUser`: the user and its history are gone."""
     user_id = request.params["id"]
-    author = request.author(SOURCE)
-    await service.run(request, DeleteUser(project_id=request.project_id, author=author, user_id=user_id))
+    await service.run(request, command_of(request, DeleteUser, user_id=user_id, if_match=wire.condition(request, {})))
     return json_reply(200, wire.deleted("user", user_id))
 
 
@@ -67,8 +78,11 @@ def flagging(field: str, value: bool) -> Handler:
     """`banUser`, `lockUser` and the like: a handler that sets a flag of a user."""
 
     async def handler(service: Service, request: Request) -> Reply:
-        wire.refuse_unknown(wire.body_or_nothing(request))
-        return await _run(service, request, _flagged(request, request.params["id"], field, value))
+        body = wire.body_or_nothing(request)
+        if_match = wire.condition(request, body)
+        wire.refuse_unknown(body)
+        edits = (Edit("replace", {field: value}),)
+        return await _run(service, request, update_of(request, edits=edits, if_match=if_match))
 
     return handler
 
@@ -77,41 +91,41 @@ def flagging_all(field: str, value: bool) -> Handler:
     """Python's `bulk_ban`, `bulk_unban`: a handler that sets a flag of several users, and answers with all of them."""
 
     async def handler(service: Service, request: Request) -> Reply:
+        conditions.unconditional(request)
+        key_of_all = conditions.idempotency_key(request)
         keys = [Key("user", request.project_id, user_id) for user_id in wire.user_ids(request)]
         found = await service.store.get(keys)
         for key in keys:
             if found[key] is None:
                 raise UserNotFound(user_id=key.id)
-        answers = [
-            service.submit(request, _flagged(request, key.id, field, value), size=len(request.body) // len(keys))
-            for key in keys
-        ]
+        answers = []
+        for key in keys:
+            once = None if key_of_all is None else conditions.once_of(request, f"{key_of_all}#{key.id}", request.body)
+            command = UpdateUser(
+                project_id=request.project_id,
+                author=request.author(SOURCE),
+                once=once,
+                user_id=key.id,
+                edits=(Edit("replace", {field: value}),),
+            )
+            answers.append(service.submit(request, command, size=len(request.body) // len(keys)))
         all_applied = await asyncio.gather(*answers)
         users = [applied.user for applied in all_applied if applied.user is not None]
-        return json_reply(200, [wire.user(user, service.public_url) for user in users])
+        return json_reply(200, await _shown(service, request, users))
 
     return handler
-
-
-def _flagged(request: Request, user_id: str, field: str, value: bool) -> UpdateUser:
-    return UpdateUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        user_id=user_id,
-        edits=(Edit("replace", {field: value}),),
-    )
 
 
 async def update_user(service: Service, request: Request) -> Reply:
     """`updateUser`."""
     body = wire.body_or_nothing(request)
+    if_match = wire.condition(request, body)
     fields = wire.changed_fields(request, body)
     signs_out = wire.signs_out(body)
-    command = UpdateUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        user_id=request.params["id"],
+    command = update_of(
+        request,
         edits=(Edit("replace", fields), *wire.primaries(body)),
+        if_match=if_match,
         created_at=wire.time_or_none(body, "created_at"),
         **await _secrets(service, body),
     )
@@ -140,16 +154,10 @@ async def verify_password(service: Service, request: Request) -> Reply:
 async def remove_password(service: Service, request: Request) -> Reply:
     """`removePassword`. Removing it again changes nothing."""
     body = wire.body_or_nothing(request)
+    if_match = wire.condition(request, body)
     wire.refuse_unknown(body, "sign_out_of_other_sessions")
     signs_out = wire.signs_out(body)
-    command = UpdateUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        user_id=request.params["id"],
-        edits=(),
-        password_digest=None,
-    )
-    reply = await _run(service, request, command)
+    reply = await _run(service, request, update_of(request, edits=(), if_match=if_match, password_digest=None))
     if signs_out:
         await _sign_out(service, request)
     return reply
@@ -182,13 +190,10 @@ async def read_user_record(service: Service, request: Request) -> User:
 
 
 async def _edit_metadata(service: Service, request: Request, mode: str) -> Reply:
-    command = UpdateUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
-        user_id=request.params["id"],
-        edits=(Edit(mode, wire.metadata(request)),),
-    )
-    return await _run(service, request, command)
+    body = wire.body_or_nothing(request)
+    if_match = wire.condition(request, body)
+    edits = (Edit(mode, wire.metadata(body)),)
+    return await _run(service, request, update_of(request, edits=edits, if_match=if_match))
 
 
 async def _secrets(service: Service, body: dict[str, Any]) -> dict[str, Any]:
@@ -215,10 +220,34 @@ async def _sign_out(service: Service, request: Request) -> None:
 
 
 async def _run(service: Service, request: Request, command: CreateUser | UpdateUser) -> Reply:
-    return user_reply(service, await service.run(request, command))
+    return await user_reply(service, request, await service.run(request, command))
 
 
-def user_reply(service: Service, applied: Applied) -> Reply:
+async def user_reply(service: Service, request: Request, applied: Applied) -> Reply:
     """The user, as a command left it."""
     assert applied.user is not None
-    return json_reply(200, wire.user(applied.user, service.public_url))
+    return await _shown_reply(service, request, applied.user)
+
+
+async def _shown_reply(service: Service, request: Request, user: User) -> Reply:
+    """A user. The entity tag is for whoever writes next: no SDK of Clerk's asks for it."""
+    (shown,) = await _shown(service, request, [user])
+    return json_reply(200, shown, conditions.etag(user.version))
+
+
+async def _shown(service: Service, request: Request, users: Sequence[User]) -> list[dict[str, Any]]:
+    """Users in Clerk's shape, which tells when each was last there."""
+    project_id = request.project_id
+    found = await service.store.get([presence_key(project_id, user.id) for user in users])
+    return [wire.user(user, presence_of(found, project_id, user.id), service.public_url) for user in users]
+
+
+def update_of(request: Request, **fields: Any) -> UpdateUser:
+    """The update that `fields` say of the user whom the path names."""
+    return command_of(request, UpdateUser, user_id=request.params["id"], **fields)
+
+
+def command_of(request: Request, kind: type[C], **fields: Any) -> C:
+    """The command that `kind` and `fields` say, in the name of who asks, and once if it is to be done once."""
+    once = conditions.once(request)
+    return kind(project_id=request.project_id, author=request.author(SOURCE), once=once, **fields)

@@ -26,6 +26,8 @@ Given = Mapping[str, list[str]]
 ORDERS: dict[str, Order] = {
     "created_at": "created_at",
     "updated_at": "updated_at",
+    "last_active_at": "last_active_at",
+    "last_sign_in_at": "last_sign_in_at",
     "email_address": "email",
     "phone_number": "phone",
     "username": "username",
@@ -48,17 +50,19 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "username_query": ("username",),
     "name_query": ("first_name", "last_name"),
 }
-_TIMES = ("created_at_after", "created_at_before")
-_NOT_KEPT = (
-    "last_active_at_after",
-    "last_active_at_before",
-    "last_active_at_since",
-    "last_sign_in_at_after",
-    "last_sign_in_at_before",
-)
+# The parameter, and what `UserQuery` calls it.
+_TIMES = {
+    "created_at_after": "created_after",
+    "created_at_before": "created_before",
+    "last_active_at_since": "active_after",  # what last_active_at_after was called before; that one counts
+    "last_active_at_after": "active_after",
+    "last_active_at_before": "active_before",
+    "last_sign_in_at_after": "signed_in_after",
+    "last_sign_in_at_before": "signed_in_before",
+}
 _PAGE = ("limit", "offset", "order_by", "starting_after")
 _OTHERS = ("query", "banned", "provider", "provider_user_id", "__clerk_api_version")
-KNOWN = frozenset({*_EXACT, *_SIGNED, *_PARTS, *_TIMES, *_NOT_KEPT, *_PAGE, *_OTHERS})
+KNOWN = frozenset({*_EXACT, *_SIGNED, *_PARTS, *_TIMES, *_PAGE, *_OTHERS})
 
 # All that Clerk knows. Ours are the first three.
 SESSION_STATUSES = ("active", "revoked", "expired", "ended", "removed", "abandoned", "replaced", "pending")
@@ -89,9 +93,6 @@ def refuse_unknown(given: Given) -> None:
 
 def filters(given: Given, project_id: str) -> UserQuery:
     """Whom the parameters ask for, whatever the page. Raises `InputError`."""
-    for name in _NOT_KEPT:
-        if name in given:
-            raise FieldInvalid(path=f"/{name}", reason="Userfold does not keep that time")
     also = [tuple(_exact(given, name)) for name in _EXACT if name in given]
     without: list[str] = []
     for name, kind in _SIGNED.items():
@@ -106,16 +107,16 @@ def filters(given: Given, project_id: str) -> UserQuery:
     if banned is not None:
         also += [(DISABLED,)] if banned else []
         without += [] if banned else [DISABLED]
-    return UserQuery(
+    query = UserQuery(
         project_id=project_id,
         also=tuple(also),
         without=tuple(without),
         text=_last(given, "query") or None,
         parts=tuple(Part(given[name][-1], kinds) for name, kinds in _PARTS.items() if _last(given, name)),
-        created_after=_integer(given, "created_at_after"),
-        created_before=_integer(given, "created_at_before"),
         limit=PAGE_SIZE,
     )
+    times = {name: _integer(given, parameter) for parameter, name in _TIMES.items() if parameter in given}
+    return msgspec.structs.replace(query, **times)
 
 
 def paged(query: UserQuery, given: Given, start: User | None) -> UserQuery:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from userfold.api.clerk import handlers, image_handlers, second_factor_handlers, session_handlers
 from userfold.api.clerk.address_handlers import EMAIL, PHONE
+from userfold.api.clerk.webhook_handlers import Receiver
 from userfold.api.wire import Route
 
 PREFIX = "/clerk/v1"
+# Called by Clerk itself, which shows no key: it signs what it sends.
+WEBHOOKS_PREFIX = "/clerk"
+WEBHOOKS_PATH = "/webhooks"
 
 ROUTES = (
     Route("POST", "/users", handlers.create_user),
@@ -63,3 +67,8 @@ ROUTES = (
     Route("POST", "/sessions/{id}/tokens", None),
     Route("POST", "/sessions/{id}/tokens/{template}", None),
 )
+
+
+def webhook_routes() -> tuple[Route, ...]:
+    """The routes below `WEBHOOKS_PREFIX`."""
+    return (Route("POST", WEBHOOKS_PATH, Receiver().receive),)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from userfold.api.clerk import wire
-from userfold.api.clerk.handlers import SOURCE
+from userfold.api.clerk.handlers import SOURCE, command_of, update_of, user_reply
 from userfold.api.wire import Handler, Reply, Request, Service, json_reply
-from userfold.core.commands import AcceptTotp, MarkPassword, UpdateUser, UseBackupCode
+from userfold.core.commands import AcceptTotp, MarkPassword, UseBackupCode
 from userfold.core.errors import SecondFactorNotSet, SecondFactorWrong, UserNotFound
 from userfold.core.records import Key, Secrets, User
 from userfold.core.second_factors import good_steps, is_totp_code
@@ -38,11 +38,11 @@ def removing(*, totp: bool = False, backup_codes: bool = False) -> Handler:
     )
 
     async def handler(service: Service, request: Request) -> Reply:
-        user_id, author = request.params["id"], request.author(SOURCE)
-        wire.refuse_unknown(wire.body_or_nothing(request))
-        command = UpdateUser(project_id=request.project_id, author=author, user_id=user_id, edits=(), **nothing)
-        await service.run(request, command)
-        return json_reply(200, {"user_id": user_id})
+        body = wire.body_or_nothing(request)
+        if_match = wire.condition(request, body)
+        wire.refuse_unknown(body)
+        await service.run(request, update_of(request, edits=(), if_match=if_match, **nothing))
+        return json_reply(200, {"user_id": request.params["id"]})
 
     return handler
 
@@ -53,17 +53,17 @@ def marking(*, compromised: bool) -> Handler:
 
     async def handler(service: Service, request: Request) -> Reply:
         body = wire.body_or_nothing(request)
+        if_match = wire.condition(request, body)
         wire.refuse_unknown(body, *known)
-        command = MarkPassword(
-            project_id=request.project_id,
-            author=request.author(SOURCE),
+        command = command_of(
+            request,
+            MarkPassword,
             user_id=request.params["id"],
+            if_match=if_match,
             compromised=compromised,
             sign_out=wire.flag(body, "revoke_all_sessions") is True,
         )
-        applied = await service.run(request, command)
-        assert applied.user is not None
-        return json_reply(200, wire.user(applied.user, service.public_url))
+        return await user_reply(service, request, await service.run(request, command))
 
     return handler
 

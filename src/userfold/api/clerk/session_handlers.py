@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from userfold import tokens
+from userfold.api import conditions
 from userfold.api.clerk import lists, wire
-from userfold.api.clerk.handlers import SOURCE
+from userfold.api.clerk.handlers import command_of
 from userfold.api.wire import Reply, Request, Service, json_reply
 from userfold.core.commands import RevokeSignIn, SignInUser
 from userfold.core.errors import SessionNotFound
@@ -26,13 +27,14 @@ async def list_sessions(service: Service, request: Request) -> Reply:
 
 async def create_session(service: Service, request: Request) -> Reply:
     """`createSession`, for tests as at Clerk. Nobody is told its token, so nobody can sign in with it."""
+    conditions.unconditional(request)
     body = request.json_object()
     wire.refuse_unknown(body, "user_id", "active_organization_id")
     wire.refuse_organization(body)
     session_id, token = tokens.new_token(service.engine.now())
-    command = SignInUser(
-        project_id=request.project_id,
-        author=request.author(SOURCE),
+    command = command_of(
+        request,
+        SignInUser,
         user_id=wire.needed_text(body, "user_id"),
         session_id=session_id,
         token_digest=tokens.digest(token),
@@ -53,11 +55,9 @@ async def read_session(service: Service, request: Request) -> Reply:
 
 async def revoke_session(service: Service, request: Request) -> Reply:
     """`revokeSession`. Revoking it again changes nothing."""
+    conditions.unconditional(request)
     wire.refuse_unknown(wire.body_or_nothing(request))
-    author, session_id = request.author(SOURCE), request.params["id"]
-    applied = await service.run(
-        request, RevokeSignIn(project_id=request.project_id, author=author, session_id=session_id)
-    )
+    applied = await service.run(request, command_of(request, RevokeSignIn, session_id=request.params["id"]))
     assert isinstance(applied.record, SignIn)
     return json_reply(200, wire.session(applied.record, service.engine.now()))
 

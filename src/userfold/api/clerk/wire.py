@@ -8,12 +8,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from userfold.api import conditions
 from userfold.api.wire import HeaderInvalid, Request
-from userfold.core.commands import ChoosePrimary
+from userfold.core.claims import DAY_MS
+from userfold.core.commands import ChoosePrimary, IfUserMatch, Unchanged
 from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
 from userfold.core.passwords import check_length
-from userfold.core.records import EmailAddress, PhoneNumber, SignIn, User
+from userfold.core.records import EmailAddress, PhoneNumber, Presence, SignIn, User
 from userfold.core.second_factors import check_backup_code, check_number_of_backup_codes
 from userfold.core.second_factors import totp_secret as normal_totp_secret
 from userfold.core.user_secrets import has_second_factor
@@ -49,6 +51,10 @@ _NO_EFFECT = frozenset(
 )
 
 
+class VersionInvalid(HeaderInvalid):
+    """The header {name} is not valid: {reason}."""
+
+
 class FieldMissing(FieldInvalid):
     """The parameter at {path} is needed."""
 
@@ -80,7 +86,7 @@ _NOT_CHOSEN = {
 }
 
 
-def user(user: User, public_url: str) -> dict[str, Any]:
+def user(user: User, presence: Presence, public_url: str) -> dict[str, Any]:
     """Clerk's `User`. Times are milliseconds, lists that we do not keep are empty."""
     image_url = f"{public_url}/images/{'default.svg' if user.image is None else user.image.name}"
     return {
@@ -116,8 +122,8 @@ def user(user: User, public_url: str) -> dict[str, Any]:
         "mfa_enabled_at": user.second_factor_enabled_at,
         "mfa_disabled_at": user.second_factor_disabled_at,
         "password_last_updated_at": None,
-        "last_sign_in_at": None,
-        "last_active_at": None,
+        "last_sign_in_at": presence.last_sign_in_at,
+        "last_active_at": _day_of(presence.last_active_at),
         "legal_accepted_at": user.legal_accepted_at,
         "banned": user.disabled,
         "locked": user.locked,
@@ -335,6 +341,27 @@ def password_to_verify(request: Request) -> str:
     return given
 
 
+def condition(request: Request, body: dict[str, Any]) -> IfUserMatch:
+    """On what a write depends: `If-Match`, or `expected_updated_at`, which it takes out of `body`.
+
+    JavaScript's SDK has no headers for a call, but sends every parameter that it is given.
+    """
+    if_match = conditions.if_match(request)
+    expected = body.pop("expected_updated_at", None)
+    if expected is None:
+        return if_match
+    if if_match is not None:
+        raise FieldInvalid(path="/expected_updated_at", reason="it cannot be combined with If-Match")
+    if type(expected) is not int:
+        raise FieldInvalid(path="/expected_updated_at", reason="the updated_at of the user is needed, in milliseconds")
+    return Unchanged(expected)
+
+
+def resends(request: Request) -> bool:
+    """Whether the caller sends again by itself what it gets no answer to, as Clerk's SDK for Python does."""
+    return (request.header(b"x-clerk-sdk") or "").startswith("python/")
+
+
 def code_to_verify(request: Request) -> str:
     """The code that `POST /users/{id}/verify_totp` asks about."""
     body = request.json_object()
@@ -354,11 +381,8 @@ def refuse_unknown(body: dict[str, Any], *known: str) -> None:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
 
 
-def metadata(request: Request) -> dict[str, Any]:
-    """The body of a metadata route: any of the three kinds. No body means none of them (JavaScript sends it so)."""
-    if not request.body:
-        return {}
-    body = request.json_object()
+def metadata(body: dict[str, Any]) -> dict[str, Any]:
+    """The body of a metadata route: any of the three kinds."""
     refuse_unknown(body, *METADATA)
     return body
 
@@ -367,9 +391,9 @@ def check_version(request: Request) -> None:
     """Clerk refuses a version that it does not know, and one that is given twice."""
     given = _versions(request)
     if len(given) > 1:
-        raise HeaderInvalid(name="Clerk-API-Version", reason="the version is given twice")
+        raise VersionInvalid(name="Clerk-API-Version", reason="the version is given twice")
     if given and given[0] not in API_VERSIONS:
-        raise HeaderInvalid(name="Clerk-API-Version", reason="there is no such version")
+        raise VersionInvalid(name="Clerk-API-Version", reason="there is no such version")
 
 
 def needed_text(body: dict[str, Any], name: str) -> str:
@@ -424,6 +448,11 @@ def _versions(request: Request) -> list[str]:
     query = [part for part in request.query_string.split(b"&") if part.startswith(b"__clerk_api_version=")]
     given = [version.partition(b"=")[2].decode("latin-1") for version in query]
     return given if header is None else [*given, header]
+
+
+def _day_of(time: int | None) -> int | None:
+    """Clerk tells on which day somebody was active: the time is when that began, in UTC."""
+    return None if time is None else time - time % DAY_MS
 
 
 def _primary(addresses: tuple[EmailAddress, ...] | tuple[PhoneNumber, ...]) -> str | None:

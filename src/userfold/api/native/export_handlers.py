@@ -13,6 +13,7 @@ from userfold.api.native.shapes import ExportedIdentifier, ExportedSecrets, Expo
 from userfold.api.wire import JSON, Reply, Request, Service
 from userfold.core.claims import identifier_key, identifiers_of
 from userfold.core.jsontext import encode
+from userfold.core.presence import presence_key, presence_of
 from userfold.core.records import Identifier, Key, Record, Secrets, Segment, Session, SignIn, Tombstone, User
 from userfold.core.upkeep_rules import is_left
 
@@ -31,11 +32,13 @@ async def export_user(service: Service, request: Request) -> Reply:
 
 async def _pieces(service: Service, project_id: str, user: User) -> AsyncGenerator[bytes, None]:
     """The text of the export; what may be long comes last, and no more than a page of it is held at a time."""
+    presence_at = presence_key(project_id, user.id)
     short = {
         "user": user,
         "identifiers": await _identifiers(service, project_id, user),
         "secrets": await _secrets(service, project_id, user.id),
         "segments": await _segments(service, project_id, user),
+        "presence": presence_of(await service.store.get((presence_at,)), project_id, user.id),
     }
     yield encode(short)[:-1]
     long = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import msgspec
 
 from userfold import tokens
@@ -9,10 +12,13 @@ from userfold.api.native import wire
 from userfold.api.native.handlers import SOURCE, read_user_record
 from userfold.api.native.shapes import Introspection, NewSession, SessionInput, SessionPage, TokenInput
 from userfold.api.wire import Reply, Request, Service, json_reply
-from userfold.core.commands import RevokeSignIn, RevokeSignIns, SignInUser
+from userfold.core.applied import Applied
+from userfold.core.commands import NoteActivity, RevokeSignIn, RevokeSignIns, SignInUser
 from userfold.core.errors import SessionNotFound
+from userfold.core.presence import is_stale, presence_key, presence_of
 from userfold.core.records import Key, Session, SignIn, User
 from userfold.core.sign_ins import is_signed_in
+from userfold.engine import Busy
 
 NOT_ACTIVE = Introspection(active=False)
 
@@ -101,13 +107,29 @@ async def verify_session(service: Service, request: Request) -> Reply:
     now = service.engine.now()
     if found is None or not tokens.matches(token, found.token_digest):
         return json_reply(200, NOT_ACTIVE)
-    key = Key("user", request.project_id, found.user_id)
-    user = (await service.store.get((key,)))[key]
+    keys = (Key("user", request.project_id, found.user_id), presence_key(request.project_id, found.user_id))
+    held = await service.store.get(keys)
+    user = held[keys[0]]
     if not isinstance(user, User) or not is_signed_in(found, user, now):
         return json_reply(200, NOT_ACTIVE)
+    if is_stale(presence_of(held, request.project_id, user.id), now):
+        _note_activity(service, request, user.id)
     issued, expires = found.created_at // 1000, found.expires_at // 1000
     session = wire.session(found, now)
     return json_reply(200, Introspection(active=True, sub=user.id, iat=issued, exp=expires, session=session, user=user))
+
+
+def _note_activity(service: Service, request: Request, user_id: str) -> None:
+    """Have it noted that somebody is active. Nobody waits for that: what is said of a token depends on no write."""
+    command = NoteActivity(project_id=request.project_id, author=request.author(SOURCE), user_id=user_id)
+    with contextlib.suppress(Busy):
+        service.submit(request, command, size=0).add_done_callback(_noted)
+
+
+def _noted(answer: asyncio.Future[Applied]) -> None:
+    """What goes wrong with the store is in the engine's log; and the user may be gone by now."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 async def _session(service: Service, project_id: str, session_id: str) -> SignIn | None:

@@ -16,7 +16,16 @@ from userfold.core import records
 from userfold.core.attributes import CHOICES_MAX
 from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import DESCRIPTION_LENGTH_MAX
-from userfold.core.records import AttributeType, Change, Event, IdentityAlgorithm, Operation, ProjectSettings, User
+from userfold.core.records import (
+    AttributeType,
+    Change,
+    Event,
+    IdentityAlgorithm,
+    Operation,
+    Presence,
+    ProjectSettings,
+    User,
+)
 from userfold.core.trust import Ignored
 
 DAY_S = 86_400
@@ -330,6 +339,7 @@ class UserExport(Shape, frozen=True, kw_only=True):
     identifiers: tuple[ExportedIdentifier, ...]
     secrets: ExportedSecrets
     segments: tuple[ExportedSegment, ...]
+    presence: Presence
     sign_ins: tuple[Session, ...]
     sessions: tuple[TrackingSession, ...]
     changes: tuple[Change, ...]
@@ -373,7 +383,7 @@ class ProjectKey(Shape, frozen=True, kw_only=True):
 
     id: str
     project_id: str
-    kind: Literal["secret", "publishable", "identity"]
+    kind: Literal["secret", "publishable", "webhook", "identity"]
     name: str
     token: Annotated[str, Meta(description="Of a publishable key only.")] | UnsetType = UNSET
     algorithm: Annotated[IdentityAlgorithm, Meta(description="Of an identity key only.")] | UnsetType = UNSET

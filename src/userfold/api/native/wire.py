@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+from userfold.api.conditions import (
+    ENTITY_TAGS_PATTERN as ENTITY_TAGS_PATTERN,
+)
+from userfold.api.conditions import (
+    IDEMPOTENCY_KEY_LENGTH_MAX as IDEMPOTENCY_KEY_LENGTH_MAX,
+)
+from userfold.api.conditions import etag as etag
+from userfold.api.conditions import has_it as has_it
+from userfold.api.conditions import idempotency_key as idempotency_key
+from userfold.api.conditions import if_match as if_match
+from userfold.api.conditions import not_repeatable as not_repeatable
+from userfold.api.conditions import once as once
+from userfold.api.conditions import once_of as once_of
+from userfold.api.conditions import unconditional as unconditional
 from userfold.api.native import shapes
 from userfold.api.native.shapes import Body, ChangePage, Session, UserPage
-from userfold.api.wire import JSON, HeaderInvalid, ParameterInvalid, Reply, Request, json_reply
+from userfold.api.wire import JSON, ParameterInvalid, Reply, Request, json_reply
 from userfold.core import identifiers, queries
 from userfold.core.applied import Applied
-from userfold.core.commands import IfMatch, Once
 from userfold.core.diff import escape
 from userfold.core.errors import FieldInvalid, FieldUnknown, InputError
 from userfold.core.jsontext import encode
@@ -31,23 +43,17 @@ _NORMALISE: dict[str, Callable[[str], str]] = {
 }
 PAGE_SIZE = 100
 PAGE_SIZE_MAX = 500
-IDEMPOTENCY_KEY_LENGTH_MAX = 255
 NDJSON = ("application/x-ndjson", "application/jsonl")
 INTEGER_MAX = 10**18 - 1
 
-# `/openapi.json` shows these three, so they are written as every regular expression understands them.
+# `/openapi.json` shows these two, so they are written as every regular expression understands them.
 INTEGER_PATTERN = "^[1-9][0-9]{0,17}$"
 CURSOR_PATTERN = "^(?:0|[1-9][0-9]{0,17})\\.[^\\u0000]{1,255}$"
-_TAG = '(?:W/)?"[^"]*"'
-ENTITY_TAGS_PATTERN = f"^{_TAG}(?:[ \\t]*,[ \\t]*{_TAG})*$"
 
 B = TypeVar("B", bound=Body)
 
-_ENTITY_TAGS = re.compile(ENTITY_TAGS_PATTERN)
 _CURSOR = re.compile(CURSOR_PATTERN)
 _INTEGER = re.compile(INTEGER_PATTERN)
-_QUOTED = re.compile(r'"[^"]*"')
-_STRONG_VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,17})"')
 
 # How msgspec says what is wrong with a value, and where: `Expected ... - at `$.settings.tombstone_days``.
 _FAULT = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<place>[^`]*)`)?", re.DOTALL)
@@ -253,85 +259,6 @@ def attribute(record: AttributeDefinition) -> shapes.Attribute:
         updated_at=record.updated_at,
         version=record.version,
     )
-
-
-def etag(version: int) -> tuple[bytes, bytes]:
-    """The entity tag of a user, a segment or an attribute is its version."""
-    return b"etag", b'"%d"' % version
-
-
-def if_match(request: Request) -> IfMatch:
-    """The condition that `If-Match` makes (RFC 9110, 13.1.1). Weak tags never match, as the RFC asks for."""
-    _refuse_if_none_match(request)
-    value = request.header(b"if-match")
-    if value is None:
-        return None
-    value = value.strip()
-    if value == "*":
-        return "*"
-    if not _ENTITY_TAGS.fullmatch(value):
-        raise HeaderInvalid(name="If-Match", reason='a version in quotes is needed, such as "3"')
-    return tuple(map(int, _STRONG_VERSION.findall(value)))
-
-
-def has_it(request: Request, version: int) -> bool:
-    """Whether who asks has that version already, as `If-None-Match` says (RFC 9110, 13.1.2). Weak tags count here."""
-    value = (request.header(b"if-none-match") or "").strip()
-    return value == "*" or (bool(_ENTITY_TAGS.fullmatch(value)) and f'"{version}"' in _QUOTED.findall(value))
-
-
-def once(request: Request) -> Once | None:
-    """What makes the request idempotent, if it has an `Idempotency-Key`.
-
-    A key counts for one credential, method and path; the request is the same if everything else that matters is.
-    """
-    key = idempotency_key(request)
-    if key is None:
-        return None
-    asked = (
-        request.query_string,
-        (request.header(b"content-type") or "").encode(),
-        (request.header(b"if-match") or "").encode(),
-        request.body,
-    )
-    return once_of(request, key, b"\n".join(asked))
-
-
-def once_of(request: Request, key: str, asked: bytes) -> Once:
-    """What makes `asked` idempotent under `key` for who asks, by this method and path."""
-    assert request.caller is not None
-    scope = "\n".join((request.caller.key.id, request.method, request.path, key))
-    return Once(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(asked).hexdigest())
-
-
-def idempotency_key(request: Request) -> str | None:
-    """The `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), if there is one."""
-    key = request.header(b"idempotency-key")
-    if key is None:
-        return None
-    if not (0 < len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
-        raise HeaderInvalid(name="Idempotency-Key", reason="1 to 255 printable ASCII characters are needed")
-    return key
-
-
-def unconditional(request: Request) -> None:
-    """Refuse a condition where it would not be kept: whoever sends one relies on it."""
-    if request.header(b"if-match") is not None:
-        raise HeaderInvalid(name="If-Match", reason="nothing here has a version to compare")
-    _refuse_if_none_match(request)
-
-
-def _refuse_if_none_match(request: Request) -> None:
-    """No write keeps it, and a server that passed over it would do what must not be done (RFC 9110, 13.1.2)."""
-    if request.header(b"if-none-match") is not None:
-        raise HeaderInvalid(name="If-None-Match", reason="a write takes If-Match only; POST makes what must be new")
-
-
-def not_repeatable(request: Request) -> None:
-    """Refuse what is said of a write elsewhere, where the answer shows a secret: it is not kept, so not given again."""
-    unconditional(request)
-    if request.header(b"idempotency-key") is not None:
-        raise HeaderInvalid(name="Idempotency-Key", reason="the answer would have to be kept, and it shows a secret")
 
 
 def positive(text: str, name: str, most: int = INTEGER_MAX) -> int:

@@ -13,6 +13,7 @@ APPLICATION_ID = 0x55464C44  # "UFLD"
 
 _SEARCH_SINCE = 2  # the migration that made the tables of search.py
 _NAMES_SINCE = 3  # the one that made the orders by name
+_PRESENCE_SINCE = 4  # the one that made the table of presences, and the orders by their times
 
 _FOLDER = files("userfold.storage.sqlite")
 
@@ -57,6 +58,8 @@ def migrate(db: apsw.Connection) -> list[int]:
             search.rebuild(db)
         if 0 < found < _NAMES_SINCE:
             search.rebuild_names(db)
+        if 0 < found < _PRESENCE_SINCE:
+            search.rebuild_presences(db)
         db.pragma("application_id", APPLICATION_ID)
         db.pragma("user_version", newest)
         db.execute("COMMIT")

@@ -80,6 +80,13 @@ CREATE TABLE tombstones (
     PRIMARY KEY (project_id, id)
 ) WITHOUT ROWID;
 
+CREATE TABLE mirrors (
+    project_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (project_id, id)
+) WITHOUT ROWID;
+
 -- user_id is '' until the session belongs to somebody. expires_at is NULL where it ended, and stays as long as its user.
 CREATE TABLE sessions (
     project_id TEXT NOT NULL,

@@ -17,9 +17,10 @@ from userfold.core.queries import (
     terms,
     text,
     time_limits,
+    times_in_order,
     wanted,
 )
-from userfold.core.records import User
+from userfold.core.records import Presence, User
 from userfold.storage.codec import from_text
 from userfold.storage.sqlite import tables
 
@@ -43,6 +44,28 @@ def rebuild_names(db: apsw.Connection) -> None:
         assert isinstance(user, User)
         db.execute(tables.UPDATE_NAMES, (project_id, user.id, *names_in_order(user)))
         db.executemany(tables.INSERT_TERM, [(project_id, term, user.id) for term in terms(user)])
+
+
+def rebuild_presences(db: apsw.Connection) -> None:
+    """Give a presence to every user of whom it is known when somebody signed in."""
+    last = (
+        "SELECT project_id, user_id, max(document ->> 'created_at') FROM sign_ins"
+        " GROUP BY project_id, user_id ORDER BY project_id, user_id"
+    )
+    table = tables.TABLES["presence"]
+    for project_id, user_id, at in list(db.execute(last)):
+        presence = Presence(id=user_id, last_active_at=at, last_sign_in_at=at)
+        db.execute(table.insert, (project_id, user_id, *table.to_row(presence)))
+        place(db, (project_id, user_id), None, presence)
+
+
+def place(db: apsw.Connection, at: tuple[str, str], before: Presence | None, after: Presence | None) -> None:
+    """Put the user `at` (project, id) where its presence belongs, in the orders in which that is elsewhere now."""
+    (was_active, was_signed_in), (active, signed_in) = times_in_order(before), times_in_order(after)
+    if active != was_active:
+        db.execute(tables.UPDATE_LAST_ACTIVE_AT, (*at, active))
+    if signed_in != was_signed_in:
+        db.execute(tables.UPDATE_LAST_SIGN_IN_AT, (*at, signed_in))
 
 
 def teach(db: apsw.Connection) -> None:

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import apsw
 
-from userfold.core.queries import UserQuery, names_in_order, same_terms, times_in_order
+from userfold.core.queries import UserQuery, names_in_order, same_terms
 from userfold.core.records import COLLECTIONS, Change, Key, Presence, Record, User
 from userfold.storage.codec import from_text, to_text
 from userfold.storage.port import (
@@ -353,7 +353,7 @@ class SQLiteStore:
         elif key.kind != "user":
             db.execute(tables.TABLES[key.kind].delete, at)
             if isinstance(removed, Presence):
-                self._place(at, removed, None)
+                search.place(db, at, removed, None)
 
     def _append_change(self, key: Key, change: Change) -> None:
         at = (key.project_id, change.user_id)
@@ -380,7 +380,7 @@ class SQLiteStore:
             self._writer.execute(table.update, (*at, *table.to_row(after)))
             self._expect_one_row(key)
             if isinstance(after, Presence) and isinstance(before, Presence):
-                self._place(at, before, after)
+                search.place(self._writer, at, before, after)
 
     def _insert(self, key: Key, record: Record) -> None:
         at = (key.project_id, key.id)
@@ -392,15 +392,7 @@ class SQLiteStore:
             table = tables.TABLES[key.kind]
             self._writer.execute(table.insert, (*at, *table.to_row(record)))
             if isinstance(record, Presence):
-                self._place(at, None, record)
-
-    def _place(self, at: tuple[str, str], before: Presence | None, after: Presence | None) -> None:
-        """Put a user where its presence belongs, in the orders in which that is elsewhere now."""
-        (was_active, was_signed_in), (active, signed_in) = times_in_order(before), times_in_order(after)
-        if active != was_active:
-            self._writer.execute(tables.UPDATE_LAST_ACTIVE_AT, (*at, active))
-        if signed_in != was_signed_in:
-            self._writer.execute(tables.UPDATE_LAST_SIGN_IN_AT, (*at, signed_in))
+                search.place(self._writer, at, None, record)
 
     def _expect_one_row(self, key: Key) -> None:
         if self._writer.changes() != 1:

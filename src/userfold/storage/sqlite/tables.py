@@ -75,6 +75,7 @@ TABLES: dict[str, Table] = {
     "secrets": _document_table("secrets", "secrets"),
     "presence": _document_table("presences", "presence"),
     "tombstone": _document_table("tombstones", "tombstone"),
+    "mirror": _document_table("mirrors", "mirror"),
     "erasure": _document_table("erasures", "erasure"),
     "project": _document_table("projects", "project"),
     "api_key": _document_table("api_keys", "api_key"),
