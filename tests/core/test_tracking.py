@@ -333,6 +333,19 @@ def test_who_says_something_in_a_linked_session_is_active_and_a_user_whom_it_nam
     assert (stored(records, "user_b").traits, kept(records).user_id) == ({"x": 1}, "user_a")
 
 
+def test_who_goes_on_with_a_linked_session_is_active_where_it_says() -> None:
+    records = after(A)
+    session(records, user_id="user_a")
+    at = Key("presence", PROJECT, "user_a")
+    run(say(metadata={"x": 1}), records)
+    assert records[at] == Presence(id="user_a", last_active_at=NOW)
+    run(start("ses_1", context=Context(timezone="UTC")), records, now=NOW + 1)
+    assert records[at] == Presence(id="user_a", last_active_at=NOW + 1, context=Context(timezone="UTC"))
+    session(records, id="ses_2")
+    nobodys = msgspec.structs.replace(say(metadata={"x": 1}), session_id="ses_2")
+    assert set(run(nobodys, records).writes) == {Key("session", PROJECT, "ses_2")}
+
+
 # What is done in a session.
 
 
@@ -346,6 +359,7 @@ def test_what_is_done_becomes_events_of_the_linked_user() -> None:
     assert (paid.occurred_at, paid.created_at, paid.source) == (NOW, NOW + 5, "milana")
     assert paid.properties == {"total": 9.5, "url": "https://a/?key=--redacted--"}
     assert (viewed.name, time_of(viewed.id)) == ("page_view", NOW + 1)
+    assert viewed.properties == {"url": "/?key=--redacted--"}
     presence = records[Key("presence", PROJECT, "user_a")]
     assert isinstance(presence, Presence)
     assert presence.page_views == 1
@@ -406,7 +420,8 @@ def test_so_many_events_of_one_batch_are_kept_and_no_more() -> None:
 
 # The browser's clock → when it is said to have occurred, and what the id sorts by.
 CLOCKS: list[tuple[int, int, int]] = [
-    (NOW - 1, NOW - 1, NOW),
+    (NOW - 86_400_000, NOW - 86_400_000, NOW - 86_400_000),
+    (NOW - 86_400_001, NOW - 86_400_001, NOW),
     (NOW + 86_400_000, NOW + 86_400_000, NOW + 86_400_000),
     (NOW + 86_400_001, NOW + 86_400_001, NOW),
     (-5, 0, NOW),
@@ -422,6 +437,15 @@ def test_a_clock_that_is_wrong_breaks_nothing(clock: int, occurred_at: int, sort
     run(record(did(occurred_at=clock)), records)
     (event,) = events_in(records)
     assert (event.occurred_at, time_of(event.id)) == (occurred_at, sorts_by)
+
+
+def test_events_of_a_clock_that_is_wrong_are_in_its_order() -> None:
+    records = after(A)
+    session(records, user_id="user_a")
+    clock = [5, 70_000, 10**12, OCCURRED_AT_MAX]
+    run(record(*(did(occurred_at=at, x=x) for at in clock for x in (1, 2))), records)
+    in_order_of_ids = sorted(events_in(records), key=lambda event: event.id)
+    assert [event.occurred_at for event in in_order_of_ids] == sorted(clock * 2)
 
 
 def test_the_browser_ends_its_session_after_its_last_events() -> None:

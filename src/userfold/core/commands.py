@@ -7,7 +7,18 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, AttributeType, Change, Context, Image, Key, Presence, Project, Secrets, User
+from userfold.core.records import (
+    ApiKey,
+    AttributeType,
+    Change,
+    Context,
+    Image,
+    Key,
+    Presence,
+    Project,
+    Secrets,
+    User,
+)
 from userfold.core.trust import Author
 
 

@@ -99,7 +99,7 @@ def keep(project_id: str, session: Session, records: Records) -> tuple[Session, 
 
 
 def _seen(session: Session, now: int) -> Session:
-    if session.status == "active" and not is_due(session, now) and now < session.seen_at + SEEN_EVERY_MS:
+    if session.status == "active" and now < session.seen_at + SEEN_EVERY_MS:
         return session
     return msgspec.structs.replace(
         session, status="active", ended_because=None, ended_at=None, seen_at=now, expires_at=now + IDLE_MS

@@ -22,7 +22,7 @@ from userfold.core.commands import (
 from userfold.core.errors import InputError, SessionNotSampled
 from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import check_bag, normal
-from userfold.core.ids import Mint, make_id
+from userfold.core.ids import ENTROPY_BITS, Mint, make_id
 from userfold.core.jsontext import encode_sorted
 from userfold.core.merge import merge_bag
 from userfold.core.presence import context
@@ -36,7 +36,7 @@ from userfold.core.user_rules import upsert
 EVENTS_MAX = 500  # of one command; more are left out
 EARLY_EVENTS_MAX = 50  # of a session that is nobody's yet; they are part of its record
 EARLY_EVENTS_BYTES_MAX = 64 * 1024
-CLOCK_AHEAD_MS_MAX = 86_400_000  # a clock that is wrong by more tells nothing
+CLOCK_OFF_MS_MAX = 86_400_000  # a clock that is wrong by more says nothing about when
 
 _DRAW_BITS = 53
 
@@ -120,12 +120,15 @@ def expire_sessions(command: ExpireSessions, records: Records, mint: Mint, setti
 def event_id(session: Session, name: str, properties: Bag, occurred_at: int) -> str:
     """The id of an event of a session: the same for the same name, properties and time, so that it is kept once.
 
-    It sorts by when the event occurred, or where the browser's clock cannot be right, with the begin of the session.
+    It sorts by when the event occurred. Where the browser's clock is far out, it sorts with the begin of the session,
+    and among the others of that clock as that has it.
     """
     content = encode_sorted([session.id, occurred_at, name, properties])
     digest = int.from_bytes(hashlib.sha256(content).digest()[:10])
-    in_session = session.created_at <= occurred_at <= session.seen_at + CLOCK_AHEAD_MS_MAX
-    return make_id("evt_", occurred_at if in_session else session.created_at, digest)
+    if session.created_at - CLOCK_OFF_MS_MAX <= occurred_at <= session.seen_at + CLOCK_OFF_MS_MAX:
+        return make_id("evt_", occurred_at, digest)
+    by_its_clock = occurred_at << ENTROPY_BITS - OCCURRED_AT_MAX.bit_length()
+    return make_id("evt_", session.created_at, by_its_clock | digest >> OCCURRED_AT_MAX.bit_length())
 
 
 def reads_started(command: StartSession) -> tuple[Key, ...]:
@@ -200,8 +203,9 @@ def _clean(told: Context) -> Context:
     return context(**texts | {"entry_url": told.entry_url and redacted(told.entry_url)})
 
 
-def _address_redacted(value: Any) -> Any:
-    return redacted(value) if isinstance(value, str) and is_address(value) else value
+def _clean_property(name: str, value: Any) -> Any:
+    """An address without its secrets; any other value as it is. A `url` is one, also if it begins with its path."""
+    return redacted(value) if isinstance(value, str) and (name == "url" or is_address(value)) else value
 
 
 def _new_events(command: RecordFromSession, session: Session, records: Records, now: int) -> list[Event]:
@@ -217,7 +221,7 @@ def _new_events(command: RecordFromSession, session: Session, records: Records, 
 
 
 def _event(author: Author, session: Session, given: BrowserEvent, now: int) -> Event | None:
-    properties = {name: _address_redacted(value) for name, value in given.properties.items()}
+    properties = {name: _clean_property(name, value) for name, value in given.properties.items()}
     try:
         name = normal(identifiers.label, given.name, "/name")
         check_bag(properties, "/properties")

@@ -43,6 +43,8 @@ NEVER = {
     "session_closed": "browsers only",
     "identity_missing": "browsers only",
     "identity_invalid": "browsers only",
+    "session_not_sampled": "browsers only",
+    "origin_not_allowed": "browsers only",
     "rate_limited": "callers with a publishable key only",
     **dict.fromkeys(
         (
