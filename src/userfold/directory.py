@@ -160,7 +160,6 @@ class Directory:
                 projects[key.project_id], key, settings[key.project_id], tuple(verifying[key.project_id])
             )
             for key in keys
-            if key.kind != "identity"  # it opens nothing
         }
         found = [caller for caller in self._callers.values() if caller.key.kind == "webhook"]
         if self._webhook_secret is not None and projects:

@@ -56,7 +56,7 @@ def identity_key(
         project_id=project_id,
         kind="identity",
         name=name,
-        token_digest=digest(secret or verifier),
+        token_digest=digest(verifier),
         algorithm="HS256" if public_key is None else "ES256",
         verifier=verifier,
         created_at=now,
@@ -100,8 +100,7 @@ def _signed(token: str, keys: Iterable[VerificationKey]) -> SignedClaims | Broke
     for key in keys:
         try:
             payload = _jws.decode(token, key.key, algorithms=[key.algorithm])
-        # A header or a signature that is no JSON, no base64 or no text, or JSON that nests too deep.
-        except (jwt.PyJWTError, ValueError, RecursionError):
+        except (jwt.PyJWTError, ValueError):  # the latter for a text that has no UTF-8
             continue
         return _claims(payload)
     return BrokenToken("no key of this project has signed it")

@@ -211,6 +211,7 @@ def test_a_bad_public_key_is_refused_and_never_repeated(api: InProcess, why: str
     before = api.writes
     reply = api.ask("POST", "/v1/project/keys", {"name": "backend", "kind": "identity"} | BAD[why])
     assert (reply.status_code, reply.json()["path"], api.writes) == (422, "/public_key", before)
+    assert ("it is a private key" in reply.json()["detail"]) == (why == "private")
     given = BAD[why]["public_key"]
     assert not given or not isinstance(given, str) or given.strip().splitlines()[-1] not in reply.text
 
@@ -251,7 +252,7 @@ def crafted(header: bytes, payload: bytes) -> str:
 
 HEAD = b'{"alg":"HS256"}'
 ODD = {
-    "a header that nests": crafted(b'{"alg":"HS256","x":' + b"[" * 2_000 + b"]" * 2_000 + b"}", b"{}"),
+    "a header that nests": crafted(b'{"alg":"HS256","x":' + b"[" * 2_900 + b"]" * 2_900 + b"}", b"{}"),
     "a header that is a list": crafted(b"[]", b"{}"),
     "a header that is no JSON": crafted(b"{", b"{}"),
     "no algorithm": crafted(b"{}", b"{}"),

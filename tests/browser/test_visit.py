@@ -18,7 +18,7 @@ def test_a_visit_from_init_to_stop_recording(tab: Tab, backend: Backend) -> None
     told = {name: session[name] for name in ("status", "user_id", "sampled", "environment", "release")}
     assert told == {"status": "active", "user_id": None, "sampled": True, "environment": "test", "release": "9.9.9"}
     assert (session["metadata"], session["app_session_id"]) == ({"build": 7}, "app-1")
-    assert session["context"]["url"].endswith("/shop.html?utm_source=mail&token=--redacted--")
+    assert session["context"]["entry_url"].endswith("/shop.html?utm_source=mail&token=--redacted--")
 
     ada = {"userId": "u-1", "email": "Ada@Example.com", "name": "Ada", "metadata": {"plan": "free", "tags": [1, None]}}
     assert tab.call("identify", ada) == DONE
