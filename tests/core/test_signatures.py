@@ -45,7 +45,7 @@ def test_id_time_body_and_key_are_all_signed() -> None:
 
 def test_a_secret_is_a_prefix_and_base64() -> None:
     assert signing_key("whsec_" + base64.b64encode(b"key").decode()) == b"key"
-    for secret in ("", "whsec_", "whsec_!", "whsec_a", "sk_" + SECRET[6:], SECRET[6:], "whsec_plJ3 nmyCDG"):
+    for secret in ("", "whsec_", "whsec_!", "whsec_a", "sk_" + SECRET[6:], SECRET[6:], "whsec_plJ3 nmyC"):
         with pytest.raises(ValueError, match="whsec_") as error:
             signing_key(secret)
         assert len(secret) < 10 or secret[6:] not in str(error.value)

@@ -26,8 +26,7 @@ def mirror_user(command: MirrorUser, records: Records, mint: Mint, settings: Eff
     user, mirror, tombstone = read_all(records, [at, mark, grave])
     if user is None and tombstone is not None:
         return Applied(writes={})
-    # A mirror without a user is an earlier one's, and no longer counts.
-    is_news = user is None or mirror is None or _is_newer(command, mirror)
+    is_news = mirror is None or _is_newer(command, mirror)
     if isinstance(user, User):
         applied = _taken_over(command, user, records, mint, settings, is_news=is_news)
     else:

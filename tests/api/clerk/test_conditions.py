@@ -131,6 +131,7 @@ def test_a_bulk_ban_under_an_idempotency_key_is_done_once(api: InProcess) -> Non
     ids = [api.user()["id"] for _ in range(3)]
     headers = {"idempotency-key": "k"}
     first = api.ask("POST", "/clerk/v1/users/ban", {"user_ids": ids}, headers=headers)
+    assert [(user["id"], user["banned"]) for user in first.json()] == [(id_, True) for id_ in ids]
     api.ask("POST", "/clerk/v1/users/unban", {"user_ids": ids})
     again = api.ask("POST", "/clerk/v1/users/ban", {"user_ids": ids}, headers=headers)
     assert (first.status_code, again.json()) == (200, first.json())

@@ -109,3 +109,24 @@ def test_nobody_has_no_picture(api: InProcess, method: str) -> None:
     reply = api.ask(method, "/clerk/v1/users/user_nobody/profile_image", **given)
     assert (reply.status_code, reply.json()["errors"][0]["code"]) == (404, "resource_not_found")
     assert stored(api) == []
+
+
+def test_a_picture_may_depend_on_the_version_and_be_set_once(api: InProcess) -> None:
+    id_ = api.user()["id"]
+    path, writes = f"/clerk/v1/users/{id_}/profile_image", api.writes
+    stale = {"if-match": '"7"'}
+    for method, content in (("POST", form(part(PNG))), ("DELETE", b"")):
+        reply = api.ask(method, path, content=content, content_type=FORM, headers=stale)
+        assert (reply.status_code, reply.json()["errors"][0]["code"]) == (409, "conflict")
+    assert (api.writes, stored(api)) == (writes, [])
+    key = {"idempotency-key": "k"}
+    first = api.ask("POST", path, content=form(part(PNG)), content_type=FORM, headers=key)
+    assert first.status_code == 200
+    api.ask("DELETE", path)
+    other = FORM.replace("undici", "another")  # as each attempt of an SDK has it
+    body = form(part(PNG)).replace(b"undici", b"another")
+    again = api.ask("POST", path, content=body, content_type=other, headers=key)
+    assert again.json() == first.json()
+    assert api.read(id_)["image"] is None
+    reused = api.ask("POST", path, content=form(part(picture("JPEG"))), content_type=FORM, headers=key)
+    assert (reused.status_code, reused.json()["errors"][0]["code"]) == (409, "conflict")

@@ -113,6 +113,13 @@ def test_a_batch_that_is_none_is_taken_and_dropped(recording: Page, content: byt
     assert names(recording) == []
 
 
+def test_an_event_that_is_none_takes_no_other_with_it(recording: Page) -> None:
+    twice = b'{"type": 5, "timestamp": 1, "data": {"tag": "V", "tag": "V", "payload": {"type": 1, "name": "a"}}}'
+    fine = json.dumps(tracked("fine", 1)).encode()
+    assert recording.ask("/batch", content=b'{"events": [' + twice + b", " + fine + b"]}").json()["success"]
+    assert names(recording) == ["fine"]
+
+
 NO_GZIP = [b"", b"no gzip", gzip.compress(b'{"events": []}')[:-9], b"\x1f\x8b"]
 
 

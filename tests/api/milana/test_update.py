@@ -230,6 +230,22 @@ def test_a_key_that_forces_sampling_does_so_and_is_kept_nowhere(page: Page) -> N
     )
 
 
+def test_who_debugs_may_force_sampling_at_any_update(page: Page) -> None:
+    setting(page, sampling_rate=0)
+    page.init()
+    assert page.update({"userId": "u-1"}, forceSamplingKey="") == FAILED | {"errorCode": "SESSION_NOT_SAMPLED"}
+    answer = page.update({"userId": "u-1"}, forceSamplingKey="sampled-42")
+    assert answer == {"success": True, "sampled": True, "sessionId": page.session_id}
+
+
+def test_integrations_are_kept_by_vendor_and_null_takes_none_away(page: Page) -> None:
+    page.init()
+    page.update(None, {"integrations": {"posthog": {"sessionId": "1", "userId": "2"}, "sentry": {"replayId": "3"}}})
+    page.update(None, {"integrations": {"posthog": {"sessionId": "4"}, "sentry": None}})
+    page.update(None, {"integrations": None})
+    assert page.session()["integrations"] == {"posthog": {"sessionId": "4"}, "sentry": {"replayId": "3"}}
+
+
 def test_identity_tokens_are_taken_out_wherever_the_sdk_carries_them(
     page: Page, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -222,14 +222,16 @@ def test_a_new_user_does_not_take_along_what_a_deleted_one_of_its_id_left(api: I
     api.ask("POST", "/v1/users/u1/events", {"name": "old"})
     keep(api, Session(id="ses_old", user_id="u1", created_at=clock.now))
     # A browser whose clock is ahead tells of events whose ids are of later than they came.
-    ahead: dict[str, Any] = {
-        "id": make_id("evt_", clock.now + 5, 0),
-        "user_id": "u1",
-        "name": "ahead",
-        "source": "milana",
-        "actor": "a",
-    }
-    keep(api, Event(**ahead, occurred_at=clock.now + 5, created_at=clock.now))
+    ahead = Event(
+        id=make_id("evt_", clock.now + 5, 0),
+        user_id="u1",
+        name="ahead",
+        occurred_at=clock.now + 5,
+        created_at=clock.now,
+        source="milana",
+        actor="ses_old",
+    )
+    keep(api, ahead)
     api.ask("DELETE", "/v1/users/u1")
     clock.now += 1
     run(api, making)

@@ -53,7 +53,7 @@ NEVER = {
             *("secret_unreadable", "time_invalid"),
             *("address_not_found", "address_unverified", "identifier_last"),
             *("list_too_long", "bulk_too_large", "field_missing", "form_invalid", "form_part_missing"),
-            *("delivery_invalid", "delivery_unsigned"),
+            *("api_version_invalid", "delivery_invalid", "delivery_unsigned"),
         ),
         "Clerk's API only",
     ),

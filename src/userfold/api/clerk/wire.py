@@ -52,7 +52,9 @@ _NO_EFFECT = frozenset(
 
 
 class VersionInvalid(HeaderInvalid):
-    """The header {name} is not valid: {reason}."""
+    """The version of the API in {name} is not valid: {reason}."""
+
+    code = "api_version_invalid"
 
 
 class FieldMissing(FieldInvalid):

@@ -10,7 +10,6 @@ import msgspec
 from userfold.api.wire import Callers, OriginNotAllowed, Reply, Request, Unauthorized, header, json_reply
 from userfold.core.commands import AboutSession, Edit
 from userfold.core.errors import FieldInvalid
-from userfold.core.identifiers import LENGTH_MAX
 from userfold.core.records import Context, Session
 from userfold.core.trust import Author
 
@@ -51,8 +50,7 @@ def check_request(request: Request) -> None:
 
 def session_id(request: Request) -> str | None:
     """The session that a request says it belongs to. It may be anything: the SDK keeps it where others may write."""
-    given = request.header(b"x-milana-session-id")
-    return given if given and len(given) <= LENGTH_MAX else None
+    return request.header(b"x-milana-session-id") or None
 
 
 def author(request: Request) -> Author:
@@ -98,8 +96,8 @@ def named_user(body: dict[str, Any]) -> NamedUser | None:
     if given is None:
         return None
     external_id = given.get("userId")
-    if not isinstance(external_id, str) or not external_id:
-        raise FieldInvalid(path="/user/userId", reason="a string that is not empty is needed")
+    if not isinstance(external_id, str):
+        raise FieldInvalid(path="/user/userId", reason="a string is needed")
     metadata = _metadata(given, "/user")
     fields = {"contact_email": _text(given, "email", "/user"), "name": _text(given, "name", "/user")}
     fields = {name: text for name, text in fields.items() if text}
