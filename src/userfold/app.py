@@ -134,7 +134,7 @@ async def build_app(
         store=store,
         images=images,
         encryption=encryption,
-        directory=Directory(store, webhook_secret=clerk_webhook_secret),
+        directory=Directory(store, decrypt=encryption.decrypt, webhook_secret=clerk_webhook_secret),
         public_url=public_url,
         trusted_proxies=trusted_proxies,
         access_log=access_log,

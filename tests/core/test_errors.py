@@ -62,6 +62,8 @@ from userfold.core.errors import (
     IdempotencyKeyReused,
     IdentifierLast,
     IdentifierTaken,
+    IdentityInvalid,
+    IdentityMissing,
     ImageInvalid,
     ImageTooLarge,
     InputError,
@@ -98,6 +100,7 @@ from userfold.core.errors import (
     VersionNotFound,
 )
 from userfold.core.export_line import read_line
+from userfold.core.identity import judge_claims
 from userfold.core.jsontext import decode
 from userfold.core.passwords import check_length
 from userfold.core.reading import Unread, read_all
@@ -155,6 +158,8 @@ CODES: dict[type[DomainError], str] = {
     UserLocked: "user_locked",
     SessionClosed: "session_closed",
     SessionNotSampled: "session_not_sampled",
+    IdentityMissing: "identity_missing",
+    IdentityInvalid: "identity_invalid",
     VersionMismatch: "version_mismatch",
     # By its module's name, because pytest would collect a class that is called Test….
     errors.TestFailed: "test_failed",
@@ -435,6 +440,18 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {},
         "The session is unknown, ended or belongs elsewhere.",
         applying(upsert("a", {}, BROWSER, session_id="ses_z"), A),
+    ),
+    (
+        IdentityMissing,
+        {"path": "/identity_token"},
+        "The project takes no browser at its word: a token must prove who the user is.",
+        lambda: run(upsert("a", {}, BROWSER), {}, settings=EffectiveSettings(browser_identity="verified")),
+    ),
+    (
+        IdentityInvalid,
+        {"path": "/identity_token", "reason": "it has no exp"},
+        "The identity token does not prove who the user is: it has no exp.",
+        lambda: judge_claims({"sub": "a"}, "a", NOW),
     ),
     (
         SessionNotSampled,

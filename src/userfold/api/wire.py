@@ -36,7 +36,7 @@ from userfold.api.bodies import (
 from userfold.api.large_bodies import LargeBodies
 from userfold.core import jsontext
 from userfold.core.applied import Applied
-from userfold.core.commands import Command, CreateUser, Resendable, SetImage, UpdateFromSession, UpsertUser
+from userfold.core.commands import Command, CreateUser, Evidence, Resendable, SetImage, UpdateFromSession, UpsertUser
 from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTooDeep, UserNotFound
 from userfold.core.records import EffectiveSettings, Image
 from userfold.core.trust import Author
@@ -45,6 +45,7 @@ from userfold.directory import Caller, Directory
 from userfold.encryption import Encryption, encryption_in_memory
 from userfold.engine import Busy, Engine, Stopping, random_bits
 from userfold.forwarded import Network, client_address
+from userfold.identity_tokens import evidence_of
 from userfold.images import Images, images_in_memory, named_image
 from userfold.logs import about
 from userfold.rate_limits import Kind, RateLimits
@@ -287,6 +288,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[Network, ...] = ()
     access_log: bool = False
     warned: set[str] = msgspec.field(default_factory=set)  # of what the log tells once, what it has told
+
+    def evidence(self, request: Request, token: Any) -> Evidence | None:
+        """What comes of the token by which a browser proves whose it is; None without one."""
+        assert request.caller is not None, "the route is open to everybody"
+        return evidence_of(token, request.caller.identity_keys)
 
     async def run(self, request: Request, command: Command, *, dry_run: bool = False) -> Applied:
         """What `command` came to, once it is durable. Raises a `Refusal`."""

@@ -102,6 +102,28 @@ class Once(msgspec.Struct, frozen=True):
     request: str
 
 
+class SignedClaims(msgspec.Struct, frozen=True):
+    """What a token says that a key of the project has signed. Whether it proves anything is judged by `identity`."""
+
+    claims: dict[str, Any]
+
+
+class SignInToken(msgspec.Struct, frozen=True):
+    """The token of a sign-in, as it is known here: whose sign-in it claims to be of, and its digest."""
+
+    session_id: str
+    token_digest: str
+
+
+class BrokenToken(msgspec.Struct, frozen=True):
+    """A token that is none, or that no key of the project has signed."""
+
+    reason: str
+
+
+Evidence = SignedClaims | SignInToken | BrokenToken
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A wish of `author` in one project. Only a user of that project can be seen or changed by it."""
 
@@ -185,6 +207,7 @@ class UpsertUser(Command, frozen=True, kw_only=True):
     session_id: str | None = None
     if_match: IfMatch = None
     may_create: bool = True  # else an unknown external_id is refused
+    evidence: Evidence | None = None  # what a browser shows to prove that it is this user's
 
 
 class DeleteUser(Command, frozen=True, kw_only=True):
@@ -299,6 +322,7 @@ class UpdateFromSession(Command, frozen=True, kw_only=True):
     about: AboutSession = AboutSession()
     forced: bool = False
     may_create: bool = True  # else an unknown external_id is refused
+    evidence: Evidence | None = None  # what the browser shows to prove that it is this user's
 
 
 class BrowserEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -474,7 +498,15 @@ class NoteKeyUse(Command, frozen=True, kw_only=True):
     key_id: str
 
 
+class RenewSharedSecret(Command, frozen=True, kw_only=True):
+    """Keep the secret of an identity key as `renewed`: encrypted with another key. If it is not `stored`, it stays."""
+
+    key_id: str
+    stored: str
+    renewed: str
+
+
 class RevokeKey(Command, frozen=True, kw_only=True):
-    """Make a key useless from now on. Revoking it again changes nothing."""
+    """Make a key useless from now on. Revoking it again changes nothing. What it verified by is kept no longer."""
 
     key_id: str

@@ -332,6 +332,8 @@ class ProjectSettings(Record, frozen=True, kw_only=True):
     allowed_origins: Annotated[tuple[Origin, ...], msgspec.Meta(max_length=100)] = ()  # of pages; none: all are
     sampling_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # the share of tracking sessions that are sampled
     unsampled_updates: Literal["refuse", "apply"] = "refuse"  # what a session that is not sampled says
+    # Whether a browser that names a user must prove that it is this user's. Vendors' SDKs bring no proof by themselves.
+    browser_identity: Literal["open", "verified"] = "open"
 
 
 AttributeType = Literal[
@@ -375,19 +377,25 @@ class Project(Record, frozen=True, kw_only=True):
     version: int = 1
 
 
+IdentityAlgorithm = Literal["HS256", "ES256"]
+
+
 class ApiKey(Record, frozen=True, kw_only=True):
     """A credential of a project. Of a secret key only the SHA-256 is kept; a publishable key is public.
 
+    An identity key opens nothing: it verifies tokens by which the app's backend says who a browser's user is.
     By a webhook key another system signs what it tells of its users; whoever checks a signature needs the key itself.
     """
 
     id: str
     project_id: str
-    kind: Literal["secret", "publishable", "webhook"]
+    kind: Literal["secret", "publishable", "webhook", "identity"]
     name: str
     token_digest: str  # SHA-256, hexadecimal
     token: str | None = None  # of a publishable key only
     signing_secret: str | None = None  # of a webhook key only; shown to nobody
+    algorithm: IdentityAlgorithm | None = None  # of an identity key only
+    verifier: str | None = None  # the same: a public key as PEM, or a shared secret, encrypted
     read_only: bool = False
     created_at: int
     revoked_at: int | None = None

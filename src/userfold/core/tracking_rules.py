@@ -76,6 +76,7 @@ def update_from_session(
             edits=command.edits,
             session_id=command.session_id,
             may_create=command.may_create,
+            evidence=command.evidence,
         )
         applied = upsert(named, records, mint, settings)
         assert applied.user is not None

@@ -22,6 +22,8 @@ TABLE: dict[type[Exception], tuple[int, str, bool]] = {
     core.InputError: (400, "BAD_REQUEST", False),
     core.SessionClosed: (409, "SESSION_CLOSED", True),
     core.SessionNotSampled: (200, "SESSION_NOT_SAMPLED", False),
+    core.IdentityMissing: (403, "IDENTITY_MISSING", False),
+    core.IdentityInvalid: (403, "IDENTITY_INVALID", False),
     core.CommandBroken: (500, "INTERNAL_ERROR", False),
     wire.WireRefusal: (400, "BAD_REQUEST", False),
     wire.PathUnknown: (404, "NOT_FOUND", False),

@@ -46,6 +46,7 @@ async def update(service: Service, request: Request) -> Reply:
         edits=() if user is None else user.edits,
         about=wire.about_session(body),
         forced=wire.is_forced(body),
+        evidence=None if user is None else service.evidence(request, user.claimed_token),
     )
     applied = await service.run(request, command)
     if user is not None:

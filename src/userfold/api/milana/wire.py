@@ -26,7 +26,7 @@ class NamedUser(msgspec.Struct, frozen=True, kw_only=True):
 
     external_id: str
     edits: tuple[Edit, ...]
-    claimed_token: Any  # what should prove who the user is; None if nothing does. Nobody has judged it yet
+    claimed_token: Any  # what should prove who the user is; None if nothing does
 
 
 def client_key(headers: Mapping[bytes, bytes]) -> str:

@@ -38,6 +38,8 @@ STATUS: dict[type[Exception], int] = {
     core.UserLocked: 403,
     core.SessionClosed: 409,
     core.SessionNotSampled: 409,
+    core.IdentityMissing: 403,
+    core.IdentityInvalid: 403,
     core.VersionMismatch: 412,
     core.TestFailed: 409,
     # RFC 5789, 2.2: the patch is well formed, but the state of the user is not one to which it can be applied.

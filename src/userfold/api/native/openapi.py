@@ -612,6 +612,8 @@ ROWS: dict[tuple[str, str], Row] = {
         id="create_key",
         tag="Project",
         summary="Make a key",
+        description="An identity key opens nothing: it verifies tokens by which the app's backend says who a browser's "
+        "user is, by ES256 with the public key that is given, or by HS256 with a secret that the answer shows.",
         body=Body({_JSON_TYPE: "KeyInput"}),
         answers=(Answer(201, "The key.", shapes.NewKey),),
         refusals=(*SHAPE, core.FieldFormatInvalid, http.HeaderInvalid),
