@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -181,10 +182,13 @@ class Gone(Exception):
 class Connection:
     """A keep-alive connection for many requests one after the other, as fast as Python can send them."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, headers: Mapping[str, str]
+    ) -> None:
         self._reader = reader
         self._writer = writer
-        self._head = f"HTTP/1.1\r\nHost: userfold\r\nAuthorization: Bearer {key}\r\n"
+        sent = {"Host": "userfold", "Authorization": f"Bearer {key}", **headers}
+        self._head = "HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in sent.items())
 
     async def ask(
         self, method: str, path: str, document: Any = None, content_type: str = "application/json"
@@ -204,14 +208,16 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def connected(server: Server, key: str) -> AsyncIterator[Connection]:
+async def connected(
+    server: Server, key: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Connection]:
     """A connection to a real server. Raises `Gone`."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     except ConnectionError as error:
         raise Gone from error
     try:
-        yield Connection(reader, writer, key)
+        yield Connection(reader, writer, key, headers)
     finally:
         writer.close()
         with contextlib.suppress(ConnectionError):
@@ -371,6 +377,7 @@ def in_process(runner: asyncio.Runner, store: Store) -> Iterator[InProcess]:
     app = runner.run(_build(watched))
     yield InProcess(runner, app, watched, runner.run(make_project(app)))
     runner.run(app.service.engine.close())
+    app.service.large_bodies.close()
     app.service.passwords.close()
     app.service.images.close()
 

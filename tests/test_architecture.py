@@ -18,6 +18,8 @@ import typer.main
 from userfold.api import wire
 from userfold.api.clerk import errors as clerk_errors
 from userfold.api.clerk import routes as clerk
+from userfold.api.milana import errors as milana_errors
+from userfold.api.milana import routes as milana
 from userfold.api.native import errors as native_errors
 from userfold.api.native import routes as native
 from userfold.cli import cli
@@ -120,7 +122,7 @@ def test_nobody_counts_with_the_library_of_metrics() -> None:
 
 def test_apis_do_not_know_each_other() -> None:
     apis = {path.name for path in (PACKAGE / "api").iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert apis >= {"native", "clerk"}
+    assert apis >= {"native", "clerk", "milana"}
     for name, path in MODULES.items():
         if name.startswith("userfold.api."):
             api = name.split(".")[2]
@@ -166,7 +168,7 @@ def test_nothing_is_left_to_be_done_in_a_comment() -> None:
 
 # Documentation.
 
-APIS: dict[str, tuple[wire.Route, ...]] = {"native": native.ROUTES, "clerk": clerk.ROUTES}
+APIS: dict[str, tuple[wire.Route, ...]] = {"native": native.ROUTES, "clerk": clerk.ROUTES, "milana": milana.ROUTES}
 
 
 def rows(text: str) -> list[list[str]]:
@@ -192,8 +194,15 @@ def test_a_readme_lists_exactly_the_routes_there_are_and_says_which_are_not_buil
     assert {at for at, state in listed.items() if state == "501"} == not_built
 
 
-def test_the_readme_of_the_clerk_api_lists_its_codes_with_their_status() -> None:
-    readme = (PACKAGE / "api" / "clerk" / "README.md").read_text()
+VENDORS_CODES = {
+    "clerk": {(status, name) for status, name, _ in clerk_errors.TABLE.values()},
+    "milana": {(status, name) for status, name, _ in milana_errors.TABLE.values()},
+}
+
+
+@pytest.mark.parametrize("api", VENDORS_CODES)
+def test_the_readme_of_a_vendors_api_lists_its_codes_with_their_status(api: str) -> None:
+    readme = (PACKAGE / "api" / api / "README.md").read_text()
     listed = {
         (int(status), name)
         for row in rows(readme)
@@ -201,7 +210,7 @@ def test_the_readme_of_the_clerk_api_lists_its_codes_with_their_status() -> None
         for name in code(row[1])
         if re.fullmatch(r"[\d, ]+", row[0])
     }
-    assert {(status, name) for status, name, _ in clerk_errors.TABLE.values()} <= listed
+    assert VENDORS_CODES[api] <= listed
 
 
 def below(kind: type[Exception]) -> Iterator[Any]:

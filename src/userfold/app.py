@@ -13,6 +13,9 @@ from userfold.api import bodies, wire
 from userfold.api.clerk import errors as clerk_errors
 from userfold.api.clerk import routes as clerk
 from userfold.api.clerk import wire as clerk_wire
+from userfold.api.milana import errors as milana_errors
+from userfold.api.milana import routes as milana
+from userfold.api.milana import wire as milana_wire
 from userfold.api.native import errors as native_errors
 from userfold.api.native import pages as native_pages
 from userfold.api.native import routes as native
@@ -68,6 +71,16 @@ class App:
                 callers=wire.SECRET_KEYS,
                 check_request=clerk_wire.check_version,
             ),
+            "milana": wire.Api(
+                "milana",
+                prefix=milana.PREFIX,
+                routes=milana.MOUNTED,
+                error_reply=milana_errors.error_reply,
+                service=service,
+                callers=milana_wire.CLIENTS,
+                check_request=milana_wire.check_request,
+                cross_origin=True,
+            ),
         }
         # Who calls is told by the body, so it is no part of an API whose callers show a key.
         self._webhooks = wire.Api(
@@ -98,6 +111,7 @@ class App:
     async def close(self) -> None:
         """Answer what is waiting, then let go of the store."""
         await self.service.engine.close()
+        self.service.large_bodies.close()
         self.service.passwords.close()
         self.service.images.close()
         await self.service.store.close()
@@ -120,7 +134,7 @@ async def build_app(
         store=store,
         images=images,
         encryption=encryption,
-        directory=Directory(store, webhook_secret=clerk_webhook_secret),
+        directory=Directory(store, decrypt=encryption.decrypt, webhook_secret=clerk_webhook_secret),
         public_url=public_url,
         trusted_proxies=trusted_proxies,
         access_log=access_log,
@@ -129,7 +143,12 @@ async def build_app(
 
 
 async def _root(service: wire.Service, request: wire.Request) -> wire.Reply:
-    about = {"name": "Userfold", "version": __version__, "apis": [native.PREFIX, clerk.PREFIX], "docs": "/docs"}
+    about = {
+        "name": "Userfold",
+        "version": __version__,
+        "apis": [native.PREFIX, clerk.PREFIX, milana.PREFIX],
+        "docs": "/docs",
+    }
     return wire.json_reply(200, about)
 
 

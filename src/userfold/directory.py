@@ -8,6 +8,7 @@ within a second.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from userfold.core.records import ApiKey, AttributeDefinition, EffectiveSettings, Project, Record, Segment
-from userfold.storage.port import Store
+from userfold.identity_tokens import VerificationKey, verification_key
+from userfold.storage.port import Store, StoreError, StoreUnavailable
 from userfold.tokens import digest
+
+log = logging.getLogger("userfold.directory")
 
 AGE_S_MAX = 1.0
 # What the history calls the webhook key of the first project that comes from the environment.
@@ -30,6 +34,7 @@ class Caller(msgspec.Struct, frozen=True):
     project: Project
     key: ApiKey
     settings: EffectiveSettings
+    identity_keys: tuple[VerificationKey, ...] = ()  # of the project: they verify who its browsers' users are
 
 
 def effective_settings(
@@ -54,6 +59,10 @@ def effective_settings(
     }
 
 
+def _cannot_decrypt(encrypted: str) -> str:
+    raise StoreUnavailable("no encryption key was given")
+
+
 def _key_of_settings(project: Project, secret: str) -> ApiKey:
     return ApiKey(
         id=WEBHOOK_KEY_OF_SETTINGS,
@@ -70,14 +79,22 @@ class Directory:
     """Looks keys up. One per process; use it from one event loop."""
 
     def __init__(
-        self, store: Store, *, webhook_secret: str | None = None, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        *,
+        decrypt: Callable[[str], str] = _cannot_decrypt,
+        webhook_secret: str | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`decrypt`: reads what is kept encrypted of keys; may raise a `StoreError`."""
         self._store = store
+        self._decrypt = decrypt
         self._monotonic = monotonic
         self._callers: dict[str, Caller] = {}
         self._webhook_secret = webhook_secret
         self._webhook_callers: tuple[Caller, ...] = ()
         self._used: set[tuple[str, str]] = set()
+        self._unreadable: set[str] = set()
         self._stale_at = NEVER
         self._changes = 0
         self._reading: asyncio.Task[None] | None = None
@@ -132,11 +149,17 @@ class Directory:
         settings = effective_settings(
             projects.values(), await self._store.list("segment"), await self._store.list("attribute")
         )
-        keys = [record for record in await self._store.list("api_key") if isinstance(record, ApiKey)]
+        keys = [
+            record
+            for record in await self._store.list("api_key")
+            if isinstance(record, ApiKey) and record.revoked_at is None and record.project_id in projects
+        ]
+        verifying = self._verifying(keys)
         self._callers = {
-            key.token_digest: Caller(projects[key.project_id], key, settings[key.project_id])
+            key.token_digest: Caller(
+                projects[key.project_id], key, settings[key.project_id], tuple(verifying[key.project_id])
+            )
             for key in keys
-            if key.revoked_at is None and key.project_id in projects
         }
         found = [caller for caller in self._callers.values() if caller.key.kind == "webhook"]
         if self._webhook_secret is not None and projects:
@@ -146,3 +169,23 @@ class Directory:
         self._webhook_callers = tuple(found)
         # Only now, so that nobody is judged by what was there before; and counted from when the reading began.
         self._stale_at = started + AGE_S_MAX if changes == self._changes else NEVER
+
+    def _verifying(self, keys: Iterable[ApiKey]) -> dict[str, list[VerificationKey]]:
+        """{project id: its keys that verify identity tokens}"""
+        found: dict[str, list[VerificationKey]] = defaultdict(list)
+        for key in keys:
+            if key.algorithm is None or key.verifier is None:
+                continue
+            try:
+                verifier = self._decrypt(key.verifier) if key.algorithm == "HS256" else key.verifier
+            except StoreError as error:
+                self._say_unreadable(key.id, error)
+                continue
+            found[key.project_id].append(verification_key(key.algorithm, verifier))
+        return found
+
+    def _say_unreadable(self, key_id: str, error: StoreError) -> None:
+        """Once: everybody else's requests go on, and the directory is read every second."""
+        if key_id not in self._unreadable:
+            self._unreadable.add(key_id)
+            log.error("identity key %s verifies nothing: %s", key_id, error)

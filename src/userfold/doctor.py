@@ -14,7 +14,7 @@ from userfold.core.queries import UserQuery
 from userfold.core.records import Project
 from userfold.encryption import Encryption, SecretUnreadable
 from userfold.first_start import KEYS_FILE
-from userfold.key_rotation import pages_of_totp_secrets
+from userfold.key_rotation import pages_of_totp_secrets, shared_secrets
 from userfold.locks import FOLDER_LOCK, CannotLock, holder, lock_of
 from userfold.server import open_encryption, open_store
 from userfold.settings import Settings, variables
@@ -186,7 +186,7 @@ async def _encryption(settings: Settings, store: MaintainedStore, *, full: bool)
         encryption = open_encryption(settings, make=False)
     except StoreError as error:
         if [page async for page in _some_pages(store, full=False)]:
-            return _failed("encryption", f"{error}; users have TOTP secrets that cannot be read without it", restore)
+            return _failed("encryption", f"{error}; there are secrets that cannot be read without it", restore)
         if settings.encryption_key_file.exists():
             return _failed("encryption", str(error), restore)
         return _ok("encryption", "there is no key yet, and nothing is encrypted", "`userfold serve` makes one")
@@ -197,17 +197,18 @@ async def _encryption(settings: Settings, store: MaintainedStore, *, full: bool)
             unreadable += not _reads(encryption, secret)
             old += not encryption.is_current(secret)
     if unreadable:
-        return _failed("encryption", f"none of the keys can read {unreadable} of {looked_at} TOTP secrets", restore)
+        return _failed("encryption", f"none of the keys can read {unreadable} of {looked_at} secrets", restore)
     if old:
         advice = "`userfold encryption rotate` encrypts them with the first; then the others can go"
-        return _warning(
-            "encryption", f"{old} of {looked_at} TOTP secrets were not encrypted with the first key", advice
-        )
-    return _ok("encryption", f"the first key reads all {looked_at} TOTP secrets that were looked at")
+        return _warning("encryption", f"{old} of {looked_at} secrets were not encrypted with the first key", advice)
+    return _ok("encryption", f"the first key reads all {looked_at} secrets that were looked at")
 
 
 async def _some_pages(store: MaintainedStore, *, full: bool) -> AsyncIterator[list[str]]:
     """What is encrypted, a page at a time, and not all of it unless `full`."""
+    shared = [key.verifier for key in await shared_secrets(store) if key.verifier is not None]
+    if shared:
+        yield shared
     left = SECRETS_LOOKED_AT
     async for page in pages_of_totp_secrets(store):
         yield [secrets.totp_secret for _, secrets in page if secrets.totp_secret is not None]

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from userfold.core.commands import RenewTotpSecret
+from userfold.core.commands import RenewSharedSecret, RenewTotpSecret
 from userfold.core.errors import UserNotFound
 from userfold.core.queries import HAS_TOTP, UserQuery, position
-from userfold.core.records import EffectiveSettings, Project, Secrets
+from userfold.core.records import ApiKey, EffectiveSettings, Project, Secrets
 from userfold.core.trust import Author
 from userfold.core.user_secrets import secrets_key
 from userfold.encryption import Encryption, SecretUnreadable
@@ -26,15 +26,21 @@ ROTATION = Author(source="cli", actor="operator", trust="backend")
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. `unreadable`: users whose secret was encrypted with none of the keys."""
+    """What came of it. `unreadable`: users and identity keys whose secret was encrypted with none of the keys."""
 
     renewed: int = 0
     current: int = 0
     unreadable: tuple[str, ...] = ()
 
 
+async def shared_secrets(store: Store) -> list[ApiKey]:
+    """The identity keys that have something encrypted. Raises a `StoreError`."""
+    keys = [record for record in await store.list("api_key") if isinstance(record, ApiKey)]
+    return [key for key in keys if key.algorithm == "HS256" and key.verifier is not None]
+
+
 async def pages_of_totp_secrets(store: Store) -> AsyncIterator[list[tuple[str, Secrets]]]:
-    """All that is encrypted, with the id of its project, a page at a time. Raises a `StoreError`."""
+    """The encrypted secrets of users, with the id of their project, a page at a time. Raises a `StoreError`."""
     for project in await store.list("project"):
         assert isinstance(project, Project)
         query = UserQuery(project_id=project.id, any_terms=(HAS_TOTP,), limit=PAGE_SIZE)
@@ -47,7 +53,7 @@ async def pages_of_totp_secrets(store: Store) -> AsyncIterator[list[tuple[str, S
 
 async def rotate(engine: Engine, store: Store, encryption: Encryption) -> Rotation:
     """Encrypt everything with the first key. Raises a `StoreError`."""
-    renewed, current, unreadable = 0, 0, []
+    renewed, current, unreadable = await _rotate_keys(engine, store, encryption)
     async for page in pages_of_totp_secrets(store):
         old = [(project_id, secrets) for project_id, secrets in page if not _is_current(secrets, encryption)]
         outcomes = await asyncio.gather(
@@ -62,6 +68,31 @@ async def rotate(engine: Engine, store: Store, encryption: Encryption) -> Rotati
             elif not isinstance(outcome, UserNotFound):  # it was deleted meanwhile
                 raise outcome
     return Rotation(renewed=renewed, current=current, unreadable=tuple(unreadable))
+
+
+async def _rotate_keys(engine: Engine, store: Store, encryption: Encryption) -> tuple[int, int, list[str]]:
+    """How many were encrypted anew, how many were already, and whose could not be read. They are few."""
+    keys = await shared_secrets(store)
+    old = [key for key in keys if key.verifier and not encryption.is_current(key.verifier)]
+    unreadable = []
+    for key in old:
+        try:
+            await _renew_key(engine, key, encryption)
+        except SecretUnreadable:
+            unreadable.append(key.id)
+    return len(old) - len(unreadable), len(keys) - len(old), unreadable
+
+
+async def _renew_key(engine: Engine, key: ApiKey, encryption: Encryption) -> None:
+    assert key.verifier is not None
+    command = RenewSharedSecret(
+        project_id=key.project_id,
+        author=ROTATION,
+        key_id=key.id,
+        stored=key.verifier,
+        renewed=encryption.encrypt(encryption.decrypt(key.verifier)),
+    )
+    await engine.run(command, EffectiveSettings())
 
 
 def _is_current(secrets: Secrets, encryption: Encryption) -> bool:

@@ -14,9 +14,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-# Secret keys, secrets of webhooks, and tokens of sign-ins, of which the session's id may stay. Not only whole words: in
-# a quoted text the letter of an escape may stand before one.
-_SECRETS = re.compile(r"(sk_|whsec_)[^\s\"'\\,;&/]{16,}|(ses_\w{1,64}\.)[A-Za-z0-9_-]{16,}")
+# Secret keys, secrets of webhooks and of identity keys, signed tokens (`{"` in base 64 begins each), and tokens of
+# sign-ins, of which the session's id may stay. Not only whole words: in a quoted text the letter of an escape may stand
+# before one.
+_SECRETS = re.compile(
+    r"([si]k_|whsec_)[^\s\"'\\,;&/]{16,}"
+    r"|(eyJ)[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+"
+    r"|(ses_\w{1,64}\.)[A-Za-z0-9_-]{16,}"
+)
 
 
 def about(*request_ids: str, **fields: Any) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def _shown(value: Any) -> str:
 
 
 def _without_secrets(line: str) -> str:
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}…", line)
+    return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}…", line)
 
 
 def _time(record: logging.LogRecord) -> str:

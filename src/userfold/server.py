@@ -19,13 +19,14 @@ import uvicorn
 import uvloop
 
 from userfold.app import App, build_app
+from userfold.core.records import Project
 from userfold.core.signatures import signing_key
 from userfold.encryption import Encryption, make_key_file, read_keys
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.images import images_in
 from userfold.locks import hold_data
 from userfold.settings import PostgresAddress, Settings
-from userfold.storage.port import MaintainedStore, StoreUnavailable
+from userfold.storage.port import MaintainedStore, Store, StoreUnavailable
 from userfold.storage.postgres.store import PostgresStore
 from userfold.storage.sqlite.store import SQLiteStore
 from userfold.sweeps import Sweeper
@@ -132,6 +133,7 @@ async def _serve(
     try:
         await _make_sure_of_a_project(app, settings, say)
         await _warn_about_unknown_key(app, settings)
+        await _say_who_is_believed(store)
         gc.collect()
         gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
         service = app.service
@@ -243,6 +245,14 @@ async def _warn_about_unknown_key(app: App, settings: Settings) -> None:
     given = settings.secret_key
     if given is not None and await app.service.directory.caller(given) is None:
         log.warning("USERFOLD_SECRET_KEY is not a key of this database; it is used only when the first project is made")
+
+
+async def _say_who_is_believed(store: Store) -> None:
+    for project in await store.list("project"):
+        if isinstance(project, Project) and project.settings.browser_identity == "open":
+            log.info(
+                "project %s takes browsers at their word about who their user is (browser_identity: open)", project.id
+            )
 
 
 def _print(say: TextIO, line: str) -> None:

@@ -11,7 +11,7 @@ import itertools
 import logging
 from collections.abc import Sequence
 
-from userfold.core.commands import Forget, NoteKeyUse
+from userfold.core.commands import ExpireSessions, Forget, NoteKeyUse
 from userfold.core.errors import DomainError
 from userfold.core.records import EffectiveSettings, Erasure, Key
 from userfold.core.trust import Author
@@ -65,7 +65,7 @@ class Sweeper:
         await self._note_used_keys()
         if not await self._store.lease("sweep", ms=int(2_000 * self._every_s)):
             return 0
-        removed = 0
+        removed = await self._expire_sessions()
         for kind, kept_ms in _KEPT_MS.items():
             removed += await self._remove_expired(kind, self._engine.now() - kept_ms)
         for erasure in await self._store.list("erasure"):
@@ -95,6 +95,20 @@ class Sweeper:
             removed += gone
             if gone < len(keys):
                 break  # the rules keep what this looks for; asking again would find the same
+        return removed
+
+    async def _expire_sessions(self) -> int:
+        """End the tracking sessions of which nothing came for long, and remove those that were nobody's."""
+        removed = 0
+        while keys := await self._store.expired("session", before=self._engine.now(), limit=CHUNK):
+            written = 0
+            for project_id, of_project in itertools.groupby(sorted(keys), key=lambda key: key.project_id):
+                command = ExpireSessions(project_id=project_id, author=UPKEEP, keys=tuple(of_project))
+                applied = await self._engine.run(command, EffectiveSettings())
+                written += len(applied.writes)
+                removed += sum(record is None for record in applied.writes.values())
+            if written < len(keys):
+                break  # something came in between; who is left is looked at the next time
         return removed
 
     async def _erase(self, erasure: Erasure) -> int:

@@ -38,13 +38,17 @@ async def start_session(service: wire.Service, request: wire.Request) -> wire.Re
 
 
 async def identify(service: wire.Service, request: wire.Request) -> wire.Reply:
-    """Merge into the user of that external_id, or make it, from `?session=`; 200 or 201 with the user."""
+    """Merge into the user of that external_id, or make it, from `?session=`; 200 or 201 with the user.
+
+    The header `Identity-Token` proves who the user is.
+    """
     command = UpsertUser(
         project_id=request.project_id,
         author=request.author(SOURCE),
         external_id=request.params["external_id"],
         edits=(Edit("merge_patch", request.json_object()),),
         session_id=request.query({"session"}).get("session"),
+        evidence=service.evidence(request, request.header(b"identity-token")),
     )
     return _user_reply(await service.run(request, command))
 
@@ -105,10 +109,12 @@ class Browser:
     clock: Clock
     address: str = "192.0.2.1"
 
-    def ask(self, method: str, path: str, document: Any = None, *, key: str | None = None) -> httpx.Response:
+    def ask(
+        self, method: str, path: str, document: Any = None, *, key: str | None = None, **headers: str
+    ) -> httpx.Response:
         """The reply to a request below `PREFIX`."""
         key = self.api.keys.publishable if key is None else key
-        return self.api.ask(method, PREFIX + path, document, key=key, address=self.address)
+        return self.api.ask(method, PREFIX + path, document, key=key, address=self.address, headers=headers)
 
     def session(self) -> str:
         """The id of a new session."""
@@ -117,14 +123,17 @@ class Browser:
         session_id: str = reply.json()["id"]
         return session_id
 
-    def identify(self, external_id: str, *, session: str | None = None, **document: Any) -> httpx.Response:
-        """The reply to a call that names a user and says something about it."""
+    def identify(
+        self, external_id: str, *, session: str | None = None, token: str | None = None, **document: Any
+    ) -> httpx.Response:
+        """The reply to a call that names a user and says something about it, with a `token` as proof."""
         query = "" if session is None else f"?session={session}"
-        return self.ask("PUT", f"/users/by-external-id/{external_id}{query}", document)
+        proof = {} if token is None else {"identity-token": token}
+        return self.ask("PUT", f"/users/by-external-id/{external_id}{query}", document, **proof)
 
-    def limit(self, **per_minute: int) -> None:
+    def limit(self, **settings: Any) -> None:
         """Change the project's settings, as its backend would."""
-        reply = self.api.ask("PATCH", "/v1/project", {"settings": per_minute})
+        reply = self.api.ask("PATCH", "/v1/project", {"settings": settings})
         assert reply.status_code == 200, reply.text
 
 

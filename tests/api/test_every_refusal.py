@@ -150,6 +150,16 @@ def unverified_primary(browser: Browser) -> httpx.Response:
     return browser.api.ask("PATCH", f"/clerk/v1/users/{user['id']}", chosen)
 
 
+def without_proof(token: str | None) -> Meet:
+    """Name a user in a project that takes no browser at its word."""
+
+    def meet(browser: Browser) -> httpx.Response:
+        browser.limit(browser_identity="verified")
+        return browser.identify("u-1", token=token)
+
+    return meet
+
+
 MET: dict[str, Meet] = {
     "json_invalid": posting(content=b"{"),
     "json_duplicate_key": posting(content=b'{"name": "a", "name": "b"}'),
@@ -183,6 +193,8 @@ MET: dict[str, Meet] = {
     "user_locked": about_a_user("POST", "/sessions", locked=True),
     "session_not_found": asking("DELETE", "/sessions/ses_nobody"),
     "session_closed": lambda browser: browser.identify("u-1", session="ses_nobody"),
+    "identity_missing": without_proof(None),
+    "identity_invalid": without_proof("ses_nobody.token"),
     "version_mismatch": with_header("if-match", '"9"', {}),
     "idempotency_key_reused": the_same_key_for_something_else,
 }
@@ -226,6 +238,7 @@ MET_ELSEWHERE = {
     "history_invalid": "`userfold import`: tests/transfer, tests/cli/test_transfer.py",
     "change_id_taken": "`userfold import`: tests/transfer, tests/cli/test_transfer.py",
     "internal_error": "a defect: tests/api/test_wire.py breaks a handler",
+    "session_not_sampled": "Milana's SDK, in its words: tests/api/milana/test_update.py",
 }
 
 

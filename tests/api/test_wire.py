@@ -265,7 +265,7 @@ def test_head_of_a_refusal_has_no_body_either(api: InProcess) -> None:
 
 BUILT = {"native": ("PATCH", "/v1/users/nobody"), "clerk": ("PATCH", "/clerk/v1/users/nobody/metadata")}
 # Of the native API nothing is planned: it is asked for what is built one step earlier.
-PLANNED = {"native": BUILT["native"], "clerk": ("DELETE", "/clerk/v1/users/nobody/mfa")}
+PLANNED = {"native": BUILT["native"], "clerk": ("DELETE", "/clerk/v1/users/nobody/trusted_devices")}
 ALL_WRONG: dict[str, Any] = {
     "method": "FOO",
     "path": "nope",
@@ -661,7 +661,7 @@ def test_a_server_is_ready_only_while_its_store_answers(broken: InProcess) -> No
 def test_the_root_says_what_answers(api: InProcess) -> None:
     about = api.ask("GET", "/", key="").json()
     assert about["name"] == "Userfold"
-    assert about["apis"] == ["/v1", "/clerk/v1"]
+    assert about["apis"] == ["/v1", "/clerk/v1", "/milana"]
 
 
 def test_the_default_image_is_an_svg_that_browsers_take_for_one(api: InProcess) -> None:

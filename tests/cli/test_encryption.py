@@ -13,7 +13,7 @@ from tests.cli.inside import Inside, with_store
 from tests.cli.test_doctor import about, looked
 from tests.server import serving
 from userfold.encryption import Encryption, new_key, read_keys
-from userfold.key_rotation import pages_of_totp_secrets
+from userfold.key_rotation import pages_of_totp_secrets, shared_secrets
 from userfold.storage.sqlite.store import SQLiteStore
 
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -75,6 +75,26 @@ def test_a_key_gives_way_to_another_while_users_keep_their_secrets(inside: Insid
     assert about(looked(inside.data), "encryption").state == "ok"
 
 
+def test_what_a_backend_shares_is_encrypted_anew_too_and_its_tokens_stay_good(inside: Inside) -> None:
+    secret = inside.ok("keys", "create", "backend", "--identity").out.strip()
+    file = inside.data / "secret.key"
+    inside.ok("encryption", "add-key")
+    assert about(looked(inside.data), "encryption").state == "warning"
+    assert inside.ok("encryption", "rotate", "--json").json() == {"renewed": 1, "current": 0, "unreadable": []}
+    new = read_keys(file)[0]
+    file.write_text(new + "\n")
+    assert about(looked(inside.data), "encryption").state == "ok"
+    (key,) = with_store(inside.data, shared_secrets)
+    assert Encryption([new]).decrypt(key.verifier) == secret
+    file.unlink()
+    assert "cannot be read without it" in about(looked(inside.data), "encryption").says
+    inside.ok("encryption", "add-key")
+    done = inside.run("encryption", "rotate")
+    assert (done.status, done.err) == (1, f"userfold: none of the keys can read the secrets of {key.id}\n")
+    inside.ok("keys", "revoke", key.id)
+    assert about(looked(inside.data), "encryption").state == "ok", "a revoked key has nothing to read any more"
+
+
 def test_a_rotation_leaves_no_trace_in_history_and_none_in_versions(inside: Inside) -> None:
     with_totp(inside, "user_a")
     before = inside.ok("users", "show", "user_a", "--history", "--json").json()
@@ -91,9 +111,9 @@ def test_what_no_key_can_read_is_named_and_the_rest_is_done(inside: Inside) -> N
     inside.ok("encryption", "add-key")
     done = inside.run("encryption", "rotate")
     assert (done.status, done.out) == (1, "1 secret encrypted anew, 0 were already.\n")
-    assert done.err == "userfold: none of the keys can read the TOTP secrets of user_lost\n"
+    assert done.err == "userfold: none of the keys can read the secrets of user_lost\n"
     finding = about(looked(inside.data), "encryption")
-    assert (finding.state, finding.says) == ("failed", "none of the keys can read 1 of 2 TOTP secrets")
+    assert (finding.state, finding.says) == ("failed", "none of the keys can read 1 of 2 secrets")
 
 
 def test_the_doctor_notices_that_the_key_is_missing_or_no_key(inside: Inside) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.inside import Inside, add_project
+from tests.identity import elliptic_key, pem_of, private_pem_of
 from tests.server import Server, serving, userfold, wait_until
 from userfold import __version__
 
@@ -119,6 +120,7 @@ def test_a_list_shows_neither_secret_keys_nor_their_digests(server: Server) -> N
         "kind",
         "name",
         "token",
+        "algorithm",
         "read_only",
         "created_at",
         "revoked_at",
@@ -133,6 +135,49 @@ def test_a_list_shows_ids_whole_because_revoking_asks_for_them(server: Server) -
     printed = keys(server, "list")
     assert key["id"] in printed
     assert key["project_id"] in printed
+
+
+def test_an_identity_key_shares_a_secret_that_is_shown_once(inside: Inside) -> None:
+    secret = inside.ok("keys", "create", "backend", "--identity").out
+    assert re.fullmatch(r"ik_[A-Za-z0-9_-]{43}\n", secret)
+    listed = inside.ok("keys", "list", "--json")
+    (key,) = [key for key in listed.json() if key["kind"] == "identity"]
+    assert (key["algorithm"], key["name"], key["token"]) == ("HS256", "backend", None)
+    assert "verifier" not in key
+    assert secret.strip() not in listed.out + inside.ok("keys", "list").out
+    assert "verifies HS256" in inside.ok("keys", "list").out
+    made = inside.ok("keys", "create", "other", "--identity", "--json").json()
+    assert (made["token"][:3], "verifier" in made) == ("ik_", False)
+
+
+@pytest.mark.parametrize("on_standard_input", [False, True])
+def test_an_identity_key_may_be_a_public_key(inside: Inside, tmp_path: Path, on_standard_input: bool) -> None:
+    pem = pem_of(elliptic_key())
+    (tmp_path / "public.pem").write_text(pem)
+    source, stdin = ("-", pem) if on_standard_input else (str(tmp_path / "public.pem"), "")
+    printed = inside.ok("keys", "create", "backend", "--identity", "--public-key", source, stdin=stdin).out.strip()
+    (key,) = [key for key in inside.ok("keys", "list", "--json").json() if key["kind"] == "identity"]
+    assert (key["id"], key["algorithm"]) == (printed, "ES256")
+    assert not (inside.data / "secret.key").exists(), "nothing is secret"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--identity", "--read-only"], "an identity key opens nothing"),
+        (["--identity", "--publishable"], "an identity key opens nothing"),
+        (["--public-key", "-"], "--public-key is for --identity"),
+        (["--identity", "--public-key", "nowhere.pem"], "cannot read nowhere.pem: No such file or directory"),
+        (["--identity", "--public-key", "-"], "The value at /public_key is not valid: it is a private key"),
+    ],
+)
+def test_an_identity_key_that_cannot_be_is_refused(inside: Inside, options: list[str], reason: str) -> None:
+    private = private_pem_of(elliptic_key())
+    before = inside.ok("keys", "list").out
+    status, said = inside.refused("keys", "create", "backend", *options, stdin=private)
+    assert (status, said.startswith(reason)) == (2, True), said
+    assert private.splitlines()[1] not in said
+    assert inside.ok("keys", "list").out == before
 
 
 def test_an_unknown_key_cannot_be_revoked(server: Server) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from tests.server import Server, serving
+from userfold.identity_tokens import new_shared_secret
 from userfold.logs import about, formatter
 from userfold.tokens import new_secret_key, new_token
 
@@ -87,8 +89,20 @@ def test_a_secret_that_got_into_a_line_is_struck_out_of_it(log_format: str) -> N
             json.loads(line)
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("quote", ["{}", '"{}"', "x{}y", "a={}&b", "\n{}"])
+def test_a_signed_token_and_the_secret_that_signs_are_struck_out_too(log_format: str, quote: str) -> None:
+    secret = new_shared_secret()
+    token = jwt.encode({"sub": "user-1", "exp": 2**40}, secret)
+    for made in (record("%s", quote.format(token)), record("%r", quote.format(secret)), record("x", **about(token))):
+        line = formatter(log_format).format(made)
+        assert secret[3:] not in line
+        assert not [part for part in token.split(".") if part[3:] in line]
+        assert "eyJ…" in line or "ik_…" in line
+
+
 def test_words_that_only_look_like_a_secret_stay() -> None:
-    message = "risk_of_rain, task_1, ses_01m7zvgw8wdsn77b61a4kptxax, sk_test. userfold.storage.sqlite.store"
+    message = "risk_of_rain, eyJaded, task_1, ses_01m7zvgw8wdsn77b61a4kptxax, sk_test. userfold.storage.sqlite.store"
     assert formatter("text").format(record(message)).endswith(message)
 
 

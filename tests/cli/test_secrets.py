@@ -30,7 +30,7 @@ def test_the_log_of_a_server_that_was_asked_everything_has_no_secret(tmp_path: P
         assert secret not in server.log()
         assert secret not in server.output
     for key in (server.secret_key, created):
-        for path in server.data.iterdir():
+        for path in filter(Path.is_file, server.data.rglob("*")):
             assert path.name == "keys.env" or key.encode() not in path.read_bytes()
 
 

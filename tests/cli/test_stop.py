@@ -174,6 +174,7 @@ def test_a_stopped_server_leaves_its_data_in_one_file(tmp_path: Path) -> None:
         "userfold.db.lock",
         "userfold.lock",
         "keys.env",
+        "secret.key",
     }
     assert left.get("userfold.db-wal", 0) == 0
     assert not os.path.exists(server.data / "userfold.db-journal")

@@ -157,7 +157,22 @@ PAIRS: dict[str, tuple[Record, Record]] = {
     ),
     "session": (
         Session(id="ses_1", created_at=1),
-        Session(id="ses_1", user_id="u1", status="ended", created_at=1, version=2),
+        Session(
+            id="ses_1",
+            user_id="u1",
+            status="ended",
+            ended_because="idle",
+            sampled=False,
+            metadata={"a": [1, 1.0, None]},
+            integrations={"sentry": {"replayId": "𝒵"}},
+            context=Context(entry_url="https://x/?ü"),
+            early_events=(EVENT,),
+            created_at=1,
+            seen_at=2,
+            ended_at=3,
+            expires_at=4,
+            version=2,
+        ),
     ),
     "project": (
         Project(id=PROJECT, name="One", product_id="prd_1", created_at=1),

@@ -29,6 +29,7 @@ from userfold.core.operations import OPERATIONS
 from userfold.core.reading import Records, Unread
 from userfold.core.records import COLLECTIONS, Change, EffectiveSettings, Identifier, Key, Record, Session, User
 from userfold.core.rules import apply, reads
+from userfold.core.tracking import IDLE_MS
 from userfold.core.trust import Author
 
 PROJECT = "prj_1"
@@ -228,8 +229,10 @@ def stored(records: Database, user: User | str) -> User:
 
 
 def session(records: Database, *, user_id: str | None = None, status: Any = "active", id: str = "ses_1") -> str:
-    """The id of a session that is now there."""
-    records[Key("session", PROJECT, id)] = Session(id=id, user_id=user_id, status=status, created_at=NOW)
+    """The id of a session that is now there, and was just seen."""
+    records[Key("session", PROJECT, id)] = Session(
+        id=id, user_id=user_id, status=status, created_at=NOW, seen_at=NOW, expires_at=NOW + IDLE_MS
+    )
     return id
 
 

@@ -39,6 +39,7 @@ from userfold.core.commands import (
     RemoveAddress,
     RevokeKey,
     RevokeSignIn,
+    UpdateFromSession,
     UpdateProject,
     UpdateUser,
     UseBackupCode,
@@ -61,6 +62,8 @@ from userfold.core.errors import (
     IdempotencyKeyReused,
     IdentifierLast,
     IdentifierTaken,
+    IdentityInvalid,
+    IdentityMissing,
     ImageInvalid,
     ImageTooLarge,
     InputError,
@@ -86,6 +89,7 @@ from userfold.core.errors import (
     SegmentNotFound,
     SessionClosed,
     SessionNotFound,
+    SessionNotSampled,
     TotpSecretInvalid,
     UserDeleted,
     UserDisabled,
@@ -96,10 +100,11 @@ from userfold.core.errors import (
     VersionNotFound,
 )
 from userfold.core.export_line import read_line
+from userfold.core.identity import judge_claims
 from userfold.core.jsontext import decode
 from userfold.core.passwords import check_length
 from userfold.core.reading import Unread, read_all
-from userfold.core.records import EffectiveSettings, Key
+from userfold.core.records import EffectiveSettings, Key, Session
 from userfold.core.rules import apply
 from userfold.core.second_factors import totp_secret
 
@@ -152,6 +157,9 @@ CODES: dict[type[DomainError], str] = {
     UserDisabled: "user_disabled",
     UserLocked: "user_locked",
     SessionClosed: "session_closed",
+    SessionNotSampled: "session_not_sampled",
+    IdentityMissing: "identity_missing",
+    IdentityInvalid: "identity_invalid",
     VersionMismatch: "version_mismatch",
     # By its module's name, because pytest would collect a class that is called Test….
     errors.TestFailed: "test_failed",
@@ -432,6 +440,27 @@ REFUSALS: list[tuple[type[DomainError], dict[str, Any], str, Callable[[], Any]]]
         {},
         "The session is unknown, ended or belongs elsewhere.",
         applying(upsert("a", {}, BROWSER, session_id="ses_z"), A),
+    ),
+    (
+        IdentityMissing,
+        {"path": "/identity_token"},
+        "The project takes no browser at its word: a token must prove who the user is.",
+        lambda: run(upsert("a", {}, BROWSER), {}, settings=EffectiveSettings(browser_identity="verified")),
+    ),
+    (
+        IdentityInvalid,
+        {"path": "/identity_token", "reason": "it has no exp"},
+        "The identity token does not prove who the user is: it has no exp.",
+        lambda: judge_claims({"sub": "a"}, "a", NOW),
+    ),
+    (
+        SessionNotSampled,
+        {},
+        "The session is not sampled, and what such sessions say is not applied in this project.",
+        lambda: run(
+            UpdateFromSession(project_id=PROJECT, author=BROWSER, session_id="ses_1", external_id="a"),
+            {Key("session", PROJECT, "ses_1"): Session(id="ses_1", sampled=False, created_at=1)},
+        ),
     ),
     (
         VersionMismatch,

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from tests.core.driver import BACKEND, BROWSER, NOW, PROJECT, Database, after, refusal, run
-from userfold.core.commands import CreateKey, CreateProject, RevokeKey, StartSession, UpdateProject
+from userfold.core.commands import CreateKey, CreateProject, RenewSharedSecret, RevokeKey, StartSession, UpdateProject
 from userfold.core.ids import make_id
 from userfold.core.records import ApiKey, Key, Project, ProjectSettings, Session
+from userfold.core.tracking import IDLE_MS
 
 PROJECT_1 = Project(id=PROJECT, name="Shop", product_id="prd_" + "0" * 26, created_at=NOW)
 KEY = ApiKey(id="key_1", project_id=PROJECT, kind="secret", name="server", token_digest="00" * 32, created_at=NOW)
@@ -24,12 +25,11 @@ def revoke(key_id: str, project_id: str = PROJECT) -> RevokeKey:
 def test_a_session_begins_active_and_belongs_to_nobody() -> None:
     records: Database = {}
     applied = run(StartSession(project_id=PROJECT, author=BROWSER), records, now=NOW, entropy=41)
-    session = Session(
-        id=make_id("ses_", NOW, 42), kind="tracking", user_id=None, status="active", created_at=NOW, version=1
-    )
+    session = Session(id=make_id("ses_", NOW, 42), created_at=NOW, seen_at=NOW, expires_at=NOW + IDLE_MS)
+    assert (session.kind, session.user_id, session.status, session.sampled) == ("tracking", None, "active", True)
     assert applied.record == session
     assert records == {Key("session", PROJECT, session.id): session}
-    assert (applied.user, applied.change, applied.created) == (None, None, False)
+    assert (applied.user, applied.change, applied.created) == (None, None, True)
 
 
 def test_a_project_is_made_with_its_keys() -> None:
@@ -71,6 +71,30 @@ def test_revoking_a_key_again_changes_nothing() -> None:
     records = after(CreateKey(project_id=PROJECT, author=BACKEND, key=KEY), revoke("key_1"))
     applied = run(revoke("key_1"), records, now=NOW + 9)
     assert (applied.writes, applied.record) == ({}, msgspec.structs.replace(KEY, revoked_at=NOW, version=2))
+
+
+IDENTITY_KEY = msgspec.structs.replace(KEY, kind="identity", algorithm="HS256", verifier="encrypted")
+
+
+def test_what_a_revoked_key_verified_by_is_kept_no_longer() -> None:
+    records = after(CreateKey(project_id=PROJECT, author=BACKEND, key=IDENTITY_KEY))
+    revoked = run(revoke("key_1"), records).record
+    assert revoked == msgspec.structs.replace(IDENTITY_KEY, revoked_at=NOW, verifier=None, version=2)
+
+
+def renew(stored: str, key_id: str = "key_1") -> RenewSharedSecret:
+    return RenewSharedSecret(project_id=PROJECT, author=BACKEND, key_id=key_id, stored=stored, renewed="anew")
+
+
+def test_a_shared_secret_is_encrypted_anew_if_it_is_still_the_one_that_was_read() -> None:
+    records = after(CreateKey(project_id=PROJECT, author=BACKEND, key=IDENTITY_KEY))
+    assert run(renew("another"), records).writes == {}
+    renewed = msgspec.structs.replace(IDENTITY_KEY, verifier="anew", version=2)
+    assert run(renew("encrypted"), records).record == renewed
+    assert records == {Key("api_key", PROJECT, "key_1"): renewed}
+    run(revoke("key_1"), records)
+    assert run(renew("anew"), records).writes == {}
+    assert refusal(renew("anew", "key_9"), records).code == "key_not_found"
 
 
 def test_a_key_that_is_unknown_or_of_another_project_cannot_be_revoked() -> None:

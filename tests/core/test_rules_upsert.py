@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.core.driver import (
@@ -29,7 +30,8 @@ from tests.core.driver import (
 )
 from userfold.core.claims import identifier_key
 from userfold.core.commands import Edit, UpsertUser
-from userfold.core.records import Identifier, Key, Session
+from userfold.core.records import Event, Identifier, Key, Session
+from userfold.core.tracking import IDLE_MS
 from userfold.core.trust import Author, Ignored
 
 AUTHORS = [BROWSER, VERIFIED, BACKEND]
@@ -209,7 +211,22 @@ def test_a_session_of_nobody_becomes_the_new_users() -> None:
     user = user_of(run(upsert("a", EVERYTHING, BROWSER, session_id="ses_1"), records))
     assert (link(records), user.name) == (user.id, "Ada")
     linked = records[Key("session", PROJECT, "ses_1")]
-    assert linked == Session(id="ses_1", user_id=user.id, created_at=NOW, version=2)
+    assert linked == Session(
+        id="ses_1", user_id=user.id, created_at=NOW, seen_at=NOW, expires_at=NOW + IDLE_MS, version=2
+    )
+
+
+def test_what_was_done_in_a_session_of_nobody_becomes_the_users_who_is_linked() -> None:
+    records = after(create({"external_id": "a"}, BROWSER, user_id="user_a"))
+    session(records)
+    early = Event(id="evt_1", user_id="", name="paid", occurred_at=1, created_at=1, source="client", actor="ses_1")
+    at = Key("session", PROJECT, "ses_1")
+    records[at] = msgspec.structs.replace(records[at], early_events=(early,))
+    run(upsert("a", {}, BROWSER, session_id="ses_1"), records)
+    assert records[Key("event", PROJECT, "evt_1")] == msgspec.structs.replace(early, user_id="user_a")
+    linked = records[at]
+    assert isinstance(linked, Session)
+    assert (linked.user_id, linked.early_events) == ("user_a", ())
 
 
 def test_a_session_of_somebody_else_makes_a_user_with_traits_only() -> None:
@@ -226,13 +243,16 @@ def test_a_call_that_changes_nothing_still_links_the_session() -> None:
     records = after(create({"external_id": "a"}, BROWSER, user_id="user_a"))
     session(records)
     applied = run(upsert("a", {}, BROWSER, session_id="ses_1"), records)
-    assert set(applied.writes) == {Key("session", PROJECT, "ses_1")}
+    assert set(applied.writes) == {Key("session", PROJECT, "ses_1"), Key("presence", PROJECT, "user_a")}
     assert (link(records), stored(records, "user_a").version) == ("user_a", 1)
 
 
 def test_a_linked_session_is_not_written_again() -> None:
     records = after(create({"external_id": "a"}, BROWSER, user_id="user_a"))
     session(records, user_id="user_a")
+    assert set(run(upsert("a", {}, BROWSER, session_id="ses_1"), records).writes) == {
+        Key("presence", PROJECT, "user_a")
+    }
     assert run(upsert("a", {}, BROWSER, session_id="ses_1"), records).writes == {}
 
 

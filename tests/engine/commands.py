@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from userfold.core.applied import Applied
 from userfold.core.claims import names_of
 from userfold.core.commands import (
+    AboutSession,
     AcceptTotp,
     AddAddress,
     AssignSegment,
+    BrowserEvent,
     Command,
     CreateAttribute,
     CreateKey,
@@ -29,6 +31,7 @@ from userfold.core.commands import (
     EarlierAnswer,
     Edit,
     Edits,
+    ExpireSessions,
     ImportUser,
     LeaveDeletedSegment,
     MarkPassword,
@@ -38,8 +41,10 @@ from userfold.core.commands import (
     Once,
     Operate,
     RecordEvent,
+    RecordFromSession,
     RemoveAddress,
     RemoveImage,
+    RenewSharedSecret,
     RenewTotpSecret,
     Resendable,
     RevokeKey,
@@ -49,6 +54,7 @@ from userfold.core.commands import (
     SignInUser,
     StartSession,
     UnassignSegment,
+    UpdateFromSession,
     UpdateProject,
     UpdateSegment,
     UpdateUser,
@@ -64,6 +70,7 @@ from userfold.core.records import (
     AttributeDefinition,
     Change,
     Image,
+    Key,
     Operation,
     Presence,
     Project,
@@ -231,6 +238,17 @@ upserted_by_operations = st.builds(
     Operate, st.sampled_from([*OPERATION_LISTS, RENAMING]), st.just(tuple(OPERATIONS))
 ).map(lambda operate: (operate,))
 upserted = weighted((8, edits_of(nameless_documents)), (1, edits_of(documents)), (1, upserted_by_operations))
+open_sessions = st.sampled_from(["#0", "#0", "#1", "#2", "ses_unknown"])
+about_sessions = st.builds(AboutSession, metadata=st.sampled_from([None, {}, {"a": 1}, {"b": None}]))
+browser_events = st.lists(
+    st.builds(
+        BrowserEvent,
+        name=st.sampled_from(["paid", "page_view", ""]),
+        properties=st.sampled_from([{}, {"a": 1}]),
+        occurred_at=st.sampled_from([1_700_000_000_000, 1_700_000_000_001, 0]),
+    ),
+    max_size=3,
+).map(tuple)
 key_ids = st.sampled_from(["key_0", "key_1", "key_2"])
 sign_in_ids = st.sampled_from(["#0", "#0", "#1", "#2", "#3", "sis_unknown"])
 lifetimes = st.sampled_from([1, 1_000, 86_400_000, 366 * 86_400_000])
@@ -343,6 +361,30 @@ commands: st.SearchStrategy[Command] = weighted(
     ),
     (1, of_project(MirrorDeletion, author=st.just(BACKEND), user_id=user_ids)),
     (1, of_project(StartSession, author=authors)),
+    (1, of_project(StartSession, author=authors, resumes=open_sessions, about=about_sessions)),
+    (
+        5,
+        of_project(
+            UpdateFromSession,
+            author=authors,
+            session_id=open_sessions,
+            external_id=st.one_of(st.none(), external_ids),
+            edits=edits_of(nameless_documents),
+            about=about_sessions,
+        ),
+    ),
+    (
+        3,
+        of_project(
+            RecordFromSession,
+            author=authors,
+            session_id=open_sessions,
+            events=browser_events,
+            ends=st.sampled_from([False, False, False, True]),
+        ),
+    ),
+    (1, of_project(ExpireSessions, author=st.just(BACKEND), keys=st.just(()))),
+    (1, of_project(RenewSharedSecret, author=st.just(BACKEND), key_id=key_ids, stored=secrets, renewed=secrets)),
     (1, of_project(RevokeKey, author=st.just(BACKEND), key_id=key_ids)),
     (3, of_project(UpdateUser, author=authors, edits=operated, user_id=user_ids, if_match=versions)),
     (2, of_project(UpdateUser, author=authors, edits=addressed, user_id=user_ids, if_match=versions)),
@@ -407,7 +449,7 @@ class Made:
             self.users = [user_id for user_id in self.users if user_id != command.user_id]
         elif applied.created and applied.user is not None and applied.user.id not in self.users:
             self.users.append(applied.user.id)
-        elif isinstance(applied.record, Session):
+        elif isinstance(applied.record, Session) and applied.record.id not in self.sessions:
             self.sessions.append(applied.record.id)
         elif isinstance(command, CreateSegment) and isinstance(applied.record, Segment):
             self.segments.append(applied.record.id)
@@ -422,6 +464,12 @@ class Made:
                 ids[name] = self._user(getattr(command, name))
         if isinstance(command, UpsertUser | RecordEvent):
             ids["session_id"] = self._session(command.session_id)
+        if isinstance(command, UpdateFromSession | RecordFromSession):
+            ids["session_id"] = self._session(command.session_id) or "ses_unknown"
+        if isinstance(command, StartSession):
+            ids["resumes"] = self._session(command.resumes)
+        if isinstance(command, ExpireSessions):
+            ids["keys"] = tuple(Key("session", command.project_id, id_) for id_ in self.sessions)
         if isinstance(command, SetImage):
             name = image_name(ids["user_id"], "img_01m7zvgwjn3gg1x0fanetqa3a0", "png")
             ids["image"] = msgspec.structs.replace(command.image, name=name)

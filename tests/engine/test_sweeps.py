@@ -26,6 +26,7 @@ from userfold.core.commands import (
 from userfold.core.queries import UserQuery
 from userfold.core.records import ApiKey, Erasure, Key, Project, ProjectSettings, Record, Session
 from userfold.core.rules import ONCE_MS
+from userfold.core.tracking import IDLE_MS, NOBODYS_KEPT_MS
 from userfold.core.upkeep_rules import DELETED_SEGMENTS_KEPT_MS, ERASURES_KEPT_MS, SIGN_INS_KEPT_MS
 from userfold.directory import Directory
 from userfold.engine import Engine
@@ -191,6 +192,41 @@ def test_an_erasure_is_over_when_nobody_can_be_adding_to_what_was_left(store: St
         await swept.sweep_at(NOW + ERASURES_KEPT_MS)
         assert await swept.get("erasure", "u1") is None
         assert await swept.get("tombstone", "u1") is not None
+        await swept.engine.close()
+
+    runner.run(scenario())
+
+
+def test_sessions_end_when_they_were_idle_and_what_was_nobodys_goes_also_after_a_restart(
+    store: Store, runner: asyncio.Runner
+) -> None:
+    async def scenario() -> None:
+        swept = Swept(store)
+        await submit(swept.engine, [create("u1")])
+        count = CHUNK + 3
+        linked = [
+            Session(id=f"ses_{n:04d}", user_id="u1", created_at=NOW, seen_at=NOW, expires_at=NOW + IDLE_MS)
+            for n in range(count)
+        ]
+        nobodys = Session(id="ses_nobodys", created_at=NOW, seen_at=NOW, expires_at=NOW + IDLE_MS)
+        later = Session(id="ses_later", created_at=NOW, seen_at=NOW + 1, expires_at=NOW + IDLE_MS + 1)
+        await put(store, *linked, nobodys, later)
+        await swept.sweep_at(NOW + IDLE_MS - 1)
+        assert await swept.get("session", "ses_0000") == linked[0]
+        await swept.engine.close()
+        swept = Swept(store)  # as after a restart: what it works off is in the store
+        assert await swept.sweep_at(NOW + IDLE_MS) == 0
+        for session in linked:
+            found = await swept.get("session", session.id)
+            assert isinstance(found, Session)
+            assert (found.status, found.ended_because, found.ended_at) == ("ended", "idle", NOW + IDLE_MS)
+        assert await swept.get("session", "ses_later") == later
+        assert await swept.sweep_at(NOW + IDLE_MS + NOBODYS_KEPT_MS) == 1
+        assert await swept.get("session", "ses_nobodys") is None
+        assert await swept.get("session", "ses_0000") is not None
+        assert await store.expired("session", before=NOW + 10 * NOBODYS_KEPT_MS, limit=5) == [
+            Key("session", PROJECT, "ses_later")
+        ]
         await swept.engine.close()
 
     runner.run(scenario())

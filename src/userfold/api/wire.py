@@ -33,9 +33,10 @@ from userfold.api.bodies import (
     ReadAhead,
     Receive,
 )
+from userfold.api.large_bodies import LargeBodies
 from userfold.core import jsontext
 from userfold.core.applied import Applied
-from userfold.core.commands import Command, CreateUser, Resendable, SetImage, UpsertUser
+from userfold.core.commands import Command, CreateUser, Evidence, Resendable, SetImage, UpdateFromSession, UpsertUser
 from userfold.core.errors import CommandBroken, DomainError, JsonInvalid, JsonTooDeep, UserNotFound
 from userfold.core.records import EffectiveSettings, Image
 from userfold.core.trust import Author
@@ -44,6 +45,7 @@ from userfold.directory import Caller, Directory
 from userfold.encryption import Encryption, encryption_in_memory
 from userfold.engine import Busy, Engine, Stopping, random_bits
 from userfold.forwarded import Network, client_address
+from userfold.identity_tokens import evidence_of
 from userfold.images import Images, images_in_memory, named_image
 from userfold.logs import about
 from userfold.rate_limits import Kind, RateLimits
@@ -63,6 +65,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = (b"content-type", b"application/json")
+# Any page may ask and read the answer: no cookies are sent, so the key is all that counts. Which origins a project
+# allows is judged with the request itself, because a preflight has no key and so is of no project.
+CROSS_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"),)
+PREFLIGHT_S = b"7200"  # as long as Chromium remembers an answer at most
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -92,6 +98,12 @@ class KeyReadOnly(WireRefusal):
     """This key may only read."""
 
     code = "key_read_only"
+
+
+class OriginNotAllowed(WireRefusal):
+    """Pages of this origin may not call this project."""
+
+    code = "origin_not_allowed"
 
 
 class NotBuilt(WireRefusal):
@@ -143,6 +155,7 @@ class HeaderInvalid(WireRefusal):
 
 
 Refusal = DomainError | StoreError | Busy
+MayCreate = CreateUser | UpsertUser | UpdateFromSession
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,17 +280,24 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     directory: Directory
     public_url: str
     images: Images = msgspec.field(default_factory=images_in_memory)
+    large_bodies: LargeBodies = msgspec.field(default_factory=LargeBodies)
     passwords: Passwords = msgspec.field(default_factory=Passwords)
     deliveries: Deliveries = msgspec.field(default_factory=Deliveries)
     encryption: Encryption = msgspec.field(default_factory=encryption_in_memory)
     rate_limits: RateLimits = msgspec.field(default_factory=RateLimits)
     trusted_proxies: tuple[Network, ...] = ()
     access_log: bool = False
+    warned: set[str] = msgspec.field(default_factory=set)  # of what the log tells once, what it has told
+
+    def evidence(self, request: Request, token: Any) -> Evidence | None:
+        """What comes of the token by which a browser proves whose it is; None without one."""
+        assert request.caller is not None, "the route is open to everybody"
+        return evidence_of(token, request.caller.identity_keys)
 
     async def run(self, request: Request, command: Command, *, dry_run: bool = False) -> Applied:
         """What `command` came to, once it is durable. Raises a `Refusal`."""
         assert request.caller is not None, "the route is open to everybody"
-        if isinstance(command, (CreateUser, UpsertUser)) and request.is_limited and not dry_run:
+        if isinstance(command, MayCreate) and request.is_limited and not dry_run:
             return await self._run_limited(request, request.caller, command)
         return await self.engine.run(command, request.caller.settings, size=len(request.body), dry_run=dry_run)
 
@@ -350,7 +370,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             self.rate_limits.refused[kind] += 1
         return wait_s
 
-    async def _run_limited(self, request: Request, caller: Caller, command: CreateUser | UpsertUser) -> Applied:
+    async def _run_limited(self, request: Request, caller: Caller, command: MayCreate) -> Applied:
         """Run what may make a user. Whether it does is known only afterwards, so a token is taken and may go back.
 
         So there are never more new users than tokens, however many are asked for at once; while very many requests
@@ -370,21 +390,22 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return applied
 
     async def _run_uncreating(
-        self, request: Request, settings: EffectiveSettings, command: CreateUser | UpsertUser, wait_s: int
+        self, request: Request, settings: EffectiveSettings, command: MayCreate, wait_s: int
     ) -> Applied:
         """Run `command` unless it would make a user: who is known pays nothing for a crowd behind the same address."""
-        if isinstance(command, UpsertUser):
+        if not isinstance(command, CreateUser):
             known_only = msgspec.structs.replace(command, may_create=False)
             try:
                 return await self.engine.run(known_only, settings, size=len(request.body))
             except UserNotFound:
-                if command.if_match is not None:
+                if isinstance(command, UpsertUser) and command.if_match is not None:
                     raise
         self.rate_limits.refused["new_users"] += 1
         raise RateLimited(kind="new users", wait_s=wait_s)
 
 
 Handler = Callable[[Service, Request], Awaitable[Reply]]
+ErrorReply = Callable[[Refusal, str], Reply]  # of a refusal and the id of its request
 
 
 class Callers(msgspec.Struct, frozen=True, kw_only=True):
@@ -400,7 +421,8 @@ class Route(msgspec.Struct, frozen=True):
 
     `reads`: a key that may only read may call it. `streams`: it is called before the body is there. `draws`: which
     limit a caller with a publishable key draws from. One that is not to be told of a limit leaves it out, and its
-    handler asks `Service.draw`. `body_bytes_max`: of a body that is not JSON and may be larger.
+    handler asks `Service.draw`. `body_bytes_max`: of a body that is not JSON and may be larger. `refuse`: what its
+    refusals are answered with, if its clients need something else than those of the other routes.
     """
 
     method: str
@@ -410,6 +432,7 @@ class Route(msgspec.Struct, frozen=True):
     streams: bool = False
     draws: Kind | None = None
     body_bytes_max: int = BODY_BYTES_MAX
+    refuse: ErrorReply | None = None
 
 
 class Answered:
@@ -433,7 +456,10 @@ class _Seen:
 
 
 class Api:
-    """An ASGI app made of a route table, an error table, and a rule for who may call (None: everybody)."""
+    """An ASGI app made of a route table, an error table, and a rule for who may call (None: everybody).
+
+    `cross_origin`: pages of other origins may call it (CORS, of the Fetch standard).
+    """
 
     def __init__(
         self,
@@ -441,10 +467,11 @@ class Api:
         *,
         prefix: str,
         routes: Sequence[Route],
-        error_reply: Callable[[Refusal, str], Reply],
+        error_reply: ErrorReply,
         service: Service,
         callers: Callers | None,
         check_request: Callable[[Request], None] | None = None,
+        cross_origin: bool = False,
     ) -> None:
         self.name = name
         self.prefix = prefix
@@ -459,6 +486,7 @@ class Api:
         self._service = service
         self._check_request = check_request
         self._callers = callers
+        self._cross_origin = cross_origin
         self._unknown_paths: set[str] = set()
         self._read_ahead = ReadAhead()
         # Ids of requests: unlike any other process's, and counted within this one.
@@ -473,6 +501,8 @@ class Api:
         seen = _Seen(self._no_route)
         try:
             reply, first = await self._reply(scope, incoming, headers, request_id, seen)
+            if self._cross_origin:
+                reply = msgspec.structs.replace(reply, headers=(*reply.headers, *CROSS_ORIGIN))
             seen.answered.by_class[reply.status // 100] += 1
             head = scope["method"] == "HEAD"
             if reply.pieces is None:
@@ -498,12 +528,12 @@ class Api:
             incoming.listen()
             return reply, await anext(reply.pieces, None)
         except (DomainError, StoreError, Busy) as refusal:
-            return self._refuse(refusal, request_id), None
+            return self._refuse(refusal, request_id, seen.answered.route), None
         except ClientGone:
             raise
         except Exception:
             log.exception("%s %r broke", scope["method"], scope["path"], extra=about(request_id))
-            return self._refuse(CommandBroken(), request_id), None
+            return self._refuse(CommandBroken(), request_id, seen.answered.route), None
 
     def answered(self) -> Iterator[Answered]:
         """What was answered since the start, by route; the one without a method is for all that is no route."""
@@ -519,6 +549,8 @@ class Api:
     ) -> Reply:
         method = scope["method"]
         methods, params = self._find(scope, request_id)
+        if self._cross_origin and method == "OPTIONS":
+            return preflight(methods)
         found = methods.get("GET" if method == "HEAD" else method)
         if found is None:
             allowed = {*methods, "HEAD"} if "GET" in methods else set(methods)
@@ -553,9 +585,9 @@ class Api:
             self._check_request(request)
         return await route.handler(self._service, request)
 
-    def _refuse(self, refusal: Refusal, request_id: str) -> Reply:
+    def _refuse(self, refusal: Refusal, request_id: str, route: Route) -> Reply:
         self.refusals[refusal.code] = self.refusals.get(refusal.code, 0) + 1
-        return self._error_reply(refusal, request_id)
+        return (route.refuse or self._error_reply)(refusal, request_id)
 
     def _draw(self, kind: Kind, caller: Caller, address: str) -> None:
         """Raises `RateLimited`. Before the body is read: what is refused anyway need not be taken in."""
@@ -737,6 +769,19 @@ async def _send_in_time(send: Send, message: Message) -> None:
             await send(message)
     except TimeoutError:
         raise ClientStalled from None
+
+
+def preflight(methods: Iterable[str]) -> Reply:
+    """What a browser asks before a page's request: all headers may be sent. It needs no key, for it brings none."""
+    allowed = ", ".join((*sorted(methods), "OPTIONS")).encode()
+    return Reply(
+        204,
+        headers=(
+            (b"access-control-allow-methods", allowed),
+            (b"access-control-allow-headers", b"*"),
+            (b"access-control-max-age", PREFLIGHT_S),
+        ),
+    )
 
 
 def json_reply(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Reply:

@@ -71,4 +71,4 @@ def rotate_keys(data: DataOption = None, database_url: DatabaseOption = None, as
     else:
         print_line(f"{counted(done.renewed, 'secret')} encrypted anew, {done.current:,} were already.")
     if done.unreadable:
-        fail(f"none of the keys can read the TOTP secrets of {', '.join(done.unreadable)}")
+        fail(f"none of the keys can read the secrets of {', '.join(done.unreadable)}")

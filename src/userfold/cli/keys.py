@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -15,6 +16,8 @@ from userfold.core.commands import CreateKey, RevokeKey
 from userfold.core.records import ApiKey
 from userfold.core.signatures import signing_key
 from userfold.first_start import OPERATOR
+from userfold.identity_tokens import PEM_LENGTH_MAX, identity_key
+from userfold.server import open_encryption
 from userfold.tokens import api_key, new_publishable_key, new_secret_key, webhook_key
 
 keys_cli = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, make and revoke the keys of a project.")
@@ -66,6 +69,15 @@ def create_key(
     database_url: DatabaseOption = None,
     publishable: Annotated[bool, typer.Option("--publishable", help="A key for browsers, not a secret one.")] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="A secret key that can change nothing.")] = False,
+    identity: Annotated[
+        bool, typer.Option("--identity", help="A secret by which the app's backend signs identity tokens (HS256).")
+    ] = False,
+    public_key: Annotated[
+        str | None,
+        typer.Option(
+            "--public-key", metavar="FILE", help="With --identity: verify by this public key (ES256); - reads PEM."
+        ),
+    ] = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,24 +85,36 @@ def create_key(
 
     \b
     Example:  userfold keys create "nightly report" --read-only
-    Prints:   the key, and nothing else; with --json also its id and what it may do.
-    Exits:    0 done; 1 failed; 2 wrong use or setting, no database.
+    Prints:   the key, and nothing else; of one with --public-key its id. With --json also its id and what it may do.
+    Exits:    0 done; 1 failed; 2 wrong use or setting, no database, FILE holds no such key.
     """
     if publishable and read_only:
         fail("a publishable key is for browsers; --read-only is for secret keys", EXIT_USAGE)
-    token = new_publishable_key() if publishable else new_secret_key()
+    if identity and (publishable or read_only):
+        fail("an identity key opens nothing; it is neither --publishable nor --read-only", EXIT_USAGE)
+    if public_key is not None and not identity:
+        fail("--public-key is for --identity", EXIT_USAGE)
+    pem = None if public_key is None else _read_pem(public_key)
+    settings = read_settings_or_fail(data=data, database_url=database_url)
 
-    async def work(beside: Beside) -> ApiKey:
-        owner = await beside.project(project)
-        key = api_key(owner.id, token, name, beside.engine.now(), read_only=read_only)
+    def encrypt(secret: str) -> str:
+        return open_encryption(settings, make=True).encrypt(secret)
+
+    async def work(beside: Beside) -> tuple[ApiKey, str | None]:
+        owner, now = await beside.project(project), beside.engine.now()
+        if identity:
+            key, token = identity_key(owner.id, pem, name, now, encrypt=encrypt)
+        else:
+            token = new_publishable_key() if publishable else new_secret_key()
+            key = api_key(owner.id, token, name, now, read_only=read_only)
         await beside.run(CreateKey(project_id=owner.id, author=OPERATOR, key=key))
-        return key
+        return key, token
 
-    key = beside_the_server(read_settings_or_fail(data=data, database_url=database_url), work)
+    key, token = beside_the_server(settings, work)
     if as_json:
         print_json({**_shown(key), "token": token})
     else:
-        print_line(token)
+        print_line(key.id if token is None else token)
 
 
 @keys_cli.command("add-webhook")
@@ -155,13 +179,22 @@ async def _keys(beside: Beside) -> list[ApiKey]:
     return [record for record in await beside.store.list("api_key") if isinstance(record, ApiKey)]
 
 
+def _read_pem(file: str) -> str:
+    try:
+        return sys.stdin.read(PEM_LENGTH_MAX + 1) if file == "-" else Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is no text'}", EXIT_USAGE)
+
+
 def _shown(key: ApiKey) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(key)
-    del shown["token_digest"], shown["signing_secret"]
+    del shown["token_digest"], shown["signing_secret"], shown["verifier"]
     return shown
 
 
 def _rights(key: ApiKey) -> str:
+    if key.algorithm is not None:
+        return f"verifies {key.algorithm}"
     if key.kind != "secret":
         return "browser" if key.kind == "publishable" else "users"
     return "read" if key.read_only else "read, write"

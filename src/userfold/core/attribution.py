@@ -10,6 +10,8 @@ updates that user, but only the traits: an email or a name typed into another pe
 | somebody else        | no    | traits only       |
 | (no session)         | no    | everything given  |
 | (ended)              | refused: `session_closed`  |
+
+One that had only been idle is active again by then: `tracking.open_session` sees to that.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from userfold.core import identifiers
 from userfold.core.errors import IdentifierTaken, UserDeleted
 from userfold.core.ids import Mint
-from userfold.core.reading import Records, Writes, read_all
+from userfold.core.reading import Records, Writes, existing_user, read_all
 from userfold.core.records import Identifier, Key, ProjectSettings, Tombstone, User
 from userfold.core.trust import Author
 
@@ -67,6 +67,16 @@ def claim_identifiers(project_id: str, before: User | None, after: User, author:
 def keys_of_external_id(project_id: str, external_id: str) -> tuple[Key, Key]:
     """Where to look for the user whom an app calls so: it may use the user's own id."""
     return Key("user", project_id, external_id), identifier_key(project_id, f"external_id|{external_id}")
+
+
+def user_named(project_id: str, external_id: str, records: Records) -> tuple[Identifier | None, User | None]:
+    """The user whom `external_id` names, by its own id or by a claim, and that claim."""
+    user, claim = read_all(records, [*keys_of_external_id(project_id, external_id)])
+    if isinstance(user, User):
+        return None, user
+    if isinstance(claim, Identifier):
+        return claim, existing_user(records, project_id, claim.user_id)
+    return None, None
 
 
 def refuse_taken_id(project_id: str, user_id: str, records: Records) -> None:

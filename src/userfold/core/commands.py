@@ -7,7 +7,18 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from userfold.core.records import ApiKey, AttributeType, Change, Image, Key, Presence, Project, Secrets, User
+from userfold.core.records import (
+    ApiKey,
+    AttributeType,
+    Change,
+    Context,
+    Image,
+    Key,
+    Presence,
+    Project,
+    Secrets,
+    User,
+)
 from userfold.core.trust import Author
 
 
@@ -89,6 +100,28 @@ class Once(msgspec.Struct, frozen=True):
 
     id: str
     request: str
+
+
+class SignedClaims(msgspec.Struct, frozen=True):
+    """What a token says that a key of the project has signed. Whether it proves anything is judged by `identity`."""
+
+    claims: dict[str, Any]
+
+
+class SignInToken(msgspec.Struct, frozen=True):
+    """The token of a sign-in, as it is known here: whose sign-in it claims to be of, and its digest."""
+
+    session_id: str
+    token_digest: str
+
+
+class BrokenToken(msgspec.Struct, frozen=True):
+    """A token that is none, or that no key of the project has signed."""
+
+    reason: str
+
+
+Evidence = SignedClaims | SignInToken | BrokenToken
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +207,7 @@ class UpsertUser(Command, frozen=True, kw_only=True):
     session_id: str | None = None
     if_match: IfMatch = None
     may_create: bool = True  # else an unknown external_id is refused
+    evidence: Evidence | None = None  # what a browser shows to prove that it is this user's
 
 
 class DeleteUser(Command, frozen=True, kw_only=True):
@@ -250,8 +284,70 @@ class RemoveImage(Command, frozen=True, kw_only=True):
     if_match: IfUserMatch = None
 
 
+class AboutSession(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser says of its tracking session; what is None stays.
+
+    `metadata` and `integrations` join what is there: of each top-level key the last value wins.
+    """
+
+    environment: str | None = None
+    release: str | None = None
+    app_session_id: str | None = None
+    metadata: dict[str, Any] | None = None
+    integrations: dict[str, Any] | None = None
+    context: Context | None = None
+
+
 class StartSession(Command, frozen=True, kw_only=True):
-    """Begin a tracking session that belongs to nobody yet."""
+    """Go on with the tracking session `resumes`, or begin one that belongs to nobody yet.
+
+    What is unknown, of another project, over or of a deleted user is not gone on with. `forced`: it is sampled,
+    whatever the project's rate is.
+    """
+
+    resumes: str | None = None
+    about: AboutSession = AboutSession()
+    forced: bool = False
+
+
+class UpdateFromSession(Command, frozen=True, kw_only=True):
+    """What a browser says in its tracking session: of the user whom it names, of the session itself, or of both.
+
+    All of it is done, or nothing. The user is made if there is none of that name.
+    """
+
+    session_id: str
+    external_id: str | None = None
+    edits: Edits = ()
+    about: AboutSession = AboutSession()
+    forced: bool = False
+    may_create: bool = True  # else an unknown external_id is refused
+    evidence: Evidence | None = None  # what the browser shows to prove that it is this user's
+
+
+class BrowserEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was done in a tracking session at `occurred_at` (ms, by the browser's clock)."""
+
+    name: str
+    properties: dict[str, Any]
+    occurred_at: int
+
+
+class RecordFromSession(Command, frozen=True, kw_only=True):
+    """Note what was done in a tracking session; `ends`: it is over then.
+
+    An event that cannot be kept is left out, and one that was noted before is not noted again.
+    """
+
+    session_id: str
+    events: tuple[BrowserEvent, ...] = ()
+    ends: bool = False
+
+
+class ExpireSessions(Command, frozen=True, kw_only=True):
+    """End those of these tracking sessions that were idle for long; remove what ended long ago and is nobody's."""
+
+    keys: tuple[Key, ...]
 
 
 class SignInUser(Command, frozen=True, kw_only=True):
@@ -402,7 +498,15 @@ class NoteKeyUse(Command, frozen=True, kw_only=True):
     key_id: str
 
 
+class RenewSharedSecret(Command, frozen=True, kw_only=True):
+    """Keep the secret of an identity key as `renewed`: encrypted with another key. If it is not `stored`, it stays."""
+
+    key_id: str
+    stored: str
+    renewed: str
+
+
 class RevokeKey(Command, frozen=True, kw_only=True):
-    """Make a key useless from now on. Revoking it again changes nothing."""
+    """Make a key useless from now on. Revoking it again changes nothing. What it verified by is kept no longer."""
 
     key_id: str

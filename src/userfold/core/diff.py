@@ -45,6 +45,15 @@ def escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
+def leaves(value: Any, path: str) -> Iterator[str]:
+    """The JSON Pointers of everything in `value` that is not an object with members."""
+    if isinstance(value, dict) and value:
+        for name, member in value.items():
+            yield from leaves(member, f"{path}/{escape(name)}")
+    else:
+        yield path
+
+
 def fold(document: Any, operations: Iterable[Operation]) -> Any:
     """`document` with the operations applied in order. `document` is not changed; a secret is no part of it."""
     ours = False  # whether `document` is a copy that was made here; most operations are on a field of its own

@@ -21,7 +21,8 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     ├── SecondFactorNotSet, SecondFactorWrong
     ├── VersionMismatch, TestFailed, PathNotFound, NumberInvalid, ListNotFound
     ├── IdempotencyKeyReused
-    ├── UserDisabled, UserLocked, SessionClosed
+    ├── UserDisabled, UserLocked, SessionClosed, SessionNotSampled
+    ├── IdentityMissing, IdentityInvalid
     └── CommandBroken         our own bug, answered as one
 """
 
@@ -315,6 +316,25 @@ class SessionClosed(DomainError):
     """The session is unknown, ended or belongs elsewhere."""
 
     code = "session_closed"
+
+
+class IdentityMissing(DomainError):
+    """The project takes no browser at its word: a token must prove who the user is."""
+
+    code = "identity_missing"
+    hint = "The app's backend signs one for the user who is signed in; the browser sends it along."
+
+
+class IdentityInvalid(DomainError):
+    """The identity token does not prove who the user is: {reason}."""
+
+    code = "identity_invalid"
+
+
+class SessionNotSampled(DomainError):
+    """The session is not sampled, and what such sessions say is not applied in this project."""
+
+    code = "session_not_sampled"
 
 
 class VersionMismatch(DomainError):

@@ -32,6 +32,15 @@ def email(text: str) -> str:
     return bounded(f"{local}@{_a_label(domain)}")
 
 
+def is_email(text: str) -> bool:
+    """Whether `text` is an email address."""
+    try:
+        email(text)
+    except ValueError:
+        return False
+    return True
+
+
 def phone(text: str) -> str:
     """E.164 (ITU-T): `+44 20 7946 0958` → `+442079460958`. The country code must be given."""
     if not _PHONE_CHARACTERS.fullmatch(text):

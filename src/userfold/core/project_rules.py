@@ -8,7 +8,7 @@ import msgspec
 
 from userfold.core import identifiers
 from userfold.core.applied import Applied
-from userfold.core.commands import CreateKey, CreateProject, NoteKeyUse, RevokeKey, UpdateProject
+from userfold.core.commands import CreateKey, CreateProject, NoteKeyUse, RenewSharedSecret, RevokeKey, UpdateProject
 from userfold.core.diff import escape
 from userfold.core.errors import FieldInvalid, FieldUnknown, KeyNotFound, ProjectNotFound
 from userfold.core.fields import normal
@@ -66,8 +66,21 @@ def revoke_key(command: RevokeKey, records: Records, mint: Mint, settings: Effec
         raise KeyNotFound(key_id=command.key_id)
     if key.revoked_at is not None:
         return Applied(writes={}, record=key)
-    revoked = msgspec.structs.replace(key, revoked_at=mint.now, version=key.version + 1)
+    revoked = msgspec.structs.replace(key, revoked_at=mint.now, verifier=None, version=key.version + 1)
     return Applied(writes={at: revoked}, record=revoked)
+
+
+def renew_shared_secret(
+    command: RenewSharedSecret, records: Records, mint: Mint, settings: EffectiveSettings
+) -> Applied:
+    at = Key("api_key", command.project_id, command.key_id)
+    key = read(records, at, ApiKey)
+    if key is None:
+        raise KeyNotFound(key_id=command.key_id)
+    if key.verifier != command.stored:
+        return Applied(writes={}, record=key)
+    renewed = msgspec.structs.replace(key, verifier=command.renewed, version=key.version + 1)
+    return Applied(writes={at: renewed}, record=renewed)
 
 
 def note_key_use(command: NoteKeyUse, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -85,5 +98,5 @@ def reads_project(command: UpdateProject) -> tuple[Key, ...]:
     return (Key("project", command.project_id, command.project_id),)
 
 
-def reads_key(command: RevokeKey | NoteKeyUse) -> tuple[Key, ...]:
+def reads_key(command: RevokeKey | NoteKeyUse | RenewSharedSecret) -> tuple[Key, ...]:
     return (Key("api_key", command.project_id, command.key_id),)

@@ -226,6 +226,30 @@ class Erasure(Record, frozen=True, kw_only=True):
     at: int
 
 
+class Event(Record, frozen=True, kw_only=True):
+    """Something that a user did. No part of the user: it has no version, and the history does not tell of it."""
+
+    id: str  # sorts as `created_at` does, which is when it came; one that a tracking session tells of as `occurred_at`
+    user_id: str
+    session_id: str | None = None
+    name: str
+    properties: Bag = {}
+    occurred_at: int  # by the clock of whoever says so
+    created_at: int
+    source: str
+    actor: str
+
+
+class Context(Record, frozen=True, kw_only=True):
+    """Where somebody was active, as far as it was told. Texts are as long as `presence.context` leaves them."""
+
+    ip_address: str | None = None
+    user_agent: str | None = None
+    browser_language: str | None = None
+    timezone: str | None = None
+    entry_url: str | None = None
+
+
 class Session(Record, frozen=True, kw_only=True):
     """A browser's tracking session. A user that is linked stays linked."""
 
@@ -233,7 +257,20 @@ class Session(Record, frozen=True, kw_only=True):
     kind: Literal["tracking"] = "tracking"
     user_id: str | None = None
     status: Literal["active", "ended"] = "active"
+    ended_because: Literal["idle", "client_abort"] | None = None
+    sampled: bool = True  # else the browser was told that nothing of this visit is wanted
+    environment: str | None = None
+    release: str | None = None
+    app_session_id: str | None = None  # the app's own id of this visit
+    metadata: Bag = {}
+    integrations: Bag = {}  # {vendor: its ids of this visit}
+    context: Context = Context()
+    early_events: tuple[Event, ...] = ()  # whose they are is not known yet; they become the user's who is linked
     created_at: int
+    seen_at: int = 0  # to the minute
+    ended_at: int | None = None
+    # While it is active: when it ends unless something comes. Afterwards: when it is removed (None: with its user).
+    expires_at: int | None = None
     version: int = 1
 
 
@@ -256,16 +293,6 @@ class SignIn(Record, frozen=True, kw_only=True):
         return self.status == "active" and now < self.expires_at
 
 
-class Context(Record, frozen=True, kw_only=True):
-    """Where somebody was active, as far as it was told. Texts are as long as `presence.context` leaves them."""
-
-    ip_address: str | None = None
-    user_agent: str | None = None
-    browser_language: str | None = None
-    timezone: str | None = None
-    entry_url: str | None = None
-
-
 class Presence(Record, frozen=True, kw_only=True):
     """When and where the user `id` was last active. No part of the user: it has no version, history or ETag."""
 
@@ -274,20 +301,6 @@ class Presence(Record, frozen=True, kw_only=True):
     last_sign_in_at: int | None = None
     page_views: int = 0
     context: Context = Context()  # of the last activity that told of one
-
-
-class Event(Record, frozen=True, kw_only=True):
-    """Something that a user did. No part of the user: it has no version, and the history does not tell of it."""
-
-    id: str  # sorts as `created_at` does, which is when it came
-    user_id: str
-    session_id: str | None = None
-    name: str
-    properties: Bag = {}
-    occurred_at: int  # by the clock of whoever says so
-    created_at: int
-    source: str
-    actor: str
 
 
 class Secrets(Record, frozen=True, kw_only=True):
@@ -302,6 +315,8 @@ class Secrets(Record, frozen=True, kw_only=True):
 
 
 PerMinute = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+# As a browser says it (RFC 6454, 6.1): lower case, without a path.
+Origin = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9+.-]*://[^/?#@A-Z]+$", max_length=255)]
 
 
 class ProjectSettings(Record, frozen=True, kw_only=True):
@@ -314,6 +329,11 @@ class ProjectSettings(Record, frozen=True, kw_only=True):
     new_sessions_per_minute: PerMinute = 300
     new_users_per_minute: PerMinute = 120
     writes_per_minute: PerMinute = 3_000
+    allowed_origins: Annotated[tuple[Origin, ...], msgspec.Meta(max_length=100)] = ()  # of pages; none: all are
+    sampling_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # the share of tracking sessions that are sampled
+    unsampled_updates: Literal["refuse", "apply"] = "refuse"  # what a session that is not sampled says
+    # Whether a browser that names a user must prove that it is this user's. Vendors' SDKs bring no proof by themselves.
+    browser_identity: Literal["open", "verified"] = "open"
 
 
 AttributeType = Literal[
@@ -357,19 +377,25 @@ class Project(Record, frozen=True, kw_only=True):
     version: int = 1
 
 
+IdentityAlgorithm = Literal["HS256", "ES256"]
+
+
 class ApiKey(Record, frozen=True, kw_only=True):
     """A credential of a project. Of a secret key only the SHA-256 is kept; a publishable key is public.
 
+    An identity key opens nothing: it verifies tokens by which the app's backend says who a browser's user is.
     By a webhook key another system signs what it tells of its users; whoever checks a signature needs the key itself.
     """
 
     id: str
     project_id: str
-    kind: Literal["secret", "publishable", "webhook"]
+    kind: Literal["secret", "publishable", "webhook", "identity"]
     name: str
     token_digest: str  # SHA-256, hexadecimal
     token: str | None = None  # of a publishable key only
     signing_secret: str | None = None  # of a webhook key only; shown to nobody
+    algorithm: IdentityAlgorithm | None = None  # of an identity key only
+    verifier: str | None = None  # the same: a public key as PEM, or a shared secret, encrypted
     read_only: bool = False
     created_at: int
     revoked_at: int | None = None

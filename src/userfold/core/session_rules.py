@@ -1,22 +1,17 @@
-"""The rules about sessions: a browser's tracking session, sign-ins that a backend begins for a user, their activity."""
+"""The rules about sign-ins, sessions that a backend begins for a user, and about activity."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from userfold.core.applied import Applied
-from userfold.core.commands import NoteActivity, RevokeSignIn, RevokeSignIns, SignInUser, StartSession
+from userfold.core.commands import NoteActivity, RevokeSignIn, RevokeSignIns, SignInUser
 from userfold.core.errors import SessionNotFound, UserDisabled, UserLocked
 from userfold.core.ids import Mint
 from userfold.core.presence import context, note, presence_key, presence_of, signed_in, touched
 from userfold.core.reading import Records, existing_user, read
-from userfold.core.records import EffectiveSettings, Key, Session, SignIn
+from userfold.core.records import EffectiveSettings, Key, SignIn
 from userfold.core.sign_ins import begin, revoke_all, revoked
-
-
-def start_session(command: StartSession, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
-    session = Session(id=mint.id("ses_"), created_at=mint.now)
-    return Applied(writes={Key("session", command.project_id, session.id): session}, record=session)
 
 
 def sign_in(command: SignInUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:

@@ -11,11 +11,12 @@ A field that may not be written keeps its value; the answer names it and says wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import msgspec
 
+from userfold.core.diff import leaves
 from userfold.core.errors import UserIdProtected
 from userfold.core.records import FIELDS, Operation, User
 
@@ -29,7 +30,7 @@ class Author(msgspec.Struct, frozen=True, kw_only=True):
     actor: str  # the id of a key, a session or an operator
     trust: Level
     request_id: str = ""
-    # JSON Pointers that the app's backend signed in the token of a verified browser.
+    # JSON Pointers of the values that the app's backend signed in the token of a verified browser.
     signed: frozenset[str] = frozenset()
 
 
@@ -57,7 +58,7 @@ def _unless_owned(field: str, before: User, operations: tuple[Operation, ...], a
 
 
 def _if_signed(field: str, before: User, operations: tuple[Operation, ...], author: Author) -> str | None:
-    covered = all(_is_signed(operation.path, author.signed) for operation in operations)
+    covered = all(_is_signed(path, author.signed) for operation in operations for path in _written(operation))
     return None if covered else "not_signed"
 
 
@@ -98,6 +99,11 @@ def owned_after(owned: tuple[str, ...], changed: set[str], level: Level) -> tupl
         return tuple(sorted({*owned, *touched}))
     # A verified browser may rename its user; that does not open the id to browsers that nobody verified.
     return tuple(name for name in owned if name not in touched or name == "external_id")
+
+
+def _written(operation: Operation) -> Iterator[str]:
+    """Everything that an operation writes: an object that is new was signed only if all in it was."""
+    return leaves(operation.new, operation.path)
 
 
 def _is_signed(path: str, signed: frozenset[str]) -> bool:

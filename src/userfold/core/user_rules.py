@@ -27,6 +27,7 @@ from userfold.core.claims import (
     refuse_taken_id,
     refuse_tombstoned,
     tombstone_id,
+    user_named,
     user_to_replace,
 )
 from userfold.core.commands import (
@@ -46,11 +47,11 @@ from userfold.core.errors import (
     FieldReadOnly,
     FieldUnknown,
     OperationInvalid,
-    SessionClosed,
     UserDisabled,
     UserNotFound,
 )
 from userfold.core.fields import check, check_bag, normal, time_ms
+from userfold.core.identity import establish, refuse_unproven
 from userfold.core.ids import Mint
 from userfold.core.jsontext import same_text
 from userfold.core.merge import merge_bag
@@ -72,6 +73,7 @@ from userfold.core.records import (
 )
 from userfold.core.resending import key_of_creation, note_of_creation, user_made_before
 from userfold.core.sign_ins import revoke_all
+from userfold.core.tracking import keep, link, note_active, open_session
 from userfold.core.trust import Author, Ignored, judge, owned_after
 from userfold.core.user_secrets import NOTHING, Joined, gives_secrets, join_secrets
 
@@ -106,14 +108,25 @@ def _create(command: CreateUser, records: Records, mint: Mint, settings: Effecti
 
 def update(command: UpdateUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
     before = existing_user(records, command.project_id, command.user_id)
+    if before.external_id is not None:
+        refuse_unproven(command.author, settings)
     match_user(before, command.if_match)
     return change(command, before, command.edits, records, mint, settings)
 
 
 def upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
-    external_id = normal(identifiers.external_id, command.external_id, "/external_id")
-    session = _open_session(command, records)
-    claim, user = _named(command.project_id, external_id, records)
+    normal(identifiers.external_id, command.external_id, "/external_id")
+    command, passed_over = establish(command, records, mint.now, settings)
+    applied = _upsert(command, records, mint, settings)
+    return msgspec.structs.replace(applied, ignored=(*applied.ignored, *passed_over)) if passed_over else applied
+
+
+def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
+    external_id = command.external_id
+    session = None
+    if command.session_id is not None:
+        session = open_session(command.project_id, command.session_id, command.author, records, mint.now)
+    claim, user = user_named(command.project_id, external_id, records)
     edits = command.edits
     for edit in edits:
         if isinstance(edit, Edit):  # such a request contradicts itself, whatever is stored; operations are done first
@@ -121,15 +134,16 @@ def upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effectiv
     if user is None:
         if command.if_match is not None or not command.may_create:
             raise UserNotFound(user_id=external_id)
-        fields = attribute(session, "").fields | {"external_id"}
+        fields = _fields(session, "", command.author) | {"external_id"}
         edits = (Edit("replace", {"external_id": external_id}), *edits)
         applied = make(command, edits, records, mint, settings, fields=fields, named=external_id)
-        return _link(command, session, applied)
+        return _link(command, session, applied, records, mint.now)
     match_version(user.version, command.if_match)
-    fields = attribute(session, user.id).fields
+    fields = _fields(session, user.id, command.author)
     if claim is not None and may_adopt(claim, user, command.author):
         return _adopt(command, user, external_id, edits, records, mint, settings)
-    return _link(command, session, change(command, user, edits, records, mint, settings, fields, named=external_id))
+    applied = change(command, user, edits, records, mint, settings, fields, named=external_id)
+    return _link(command, session, applied, records, mint.now)
 
 
 def delete(command: DeleteUser, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:
@@ -203,6 +217,8 @@ def make(
         updated_at=mint.now,
     )
     changed, _, ignored = _edited(blank, edits, author, mint, settings, fields, named)
+    if "external_id" in changed:
+        refuse_unproven(author, settings)
     secrets, not_permitted = _secrets(command, blank, records, mint)
     user = _next_version(blank, changed | secrets.fields, author, mint)
     if author.trust != "backend":
@@ -242,6 +258,8 @@ def change(
     operations += secrets.operations
     if not operations:
         return Applied(writes={}, user=before, ignored=ignored)
+    if "external_id" in changed:
+        refuse_unproven(command.author, settings)
     named_anew = "external_id" in changed and after.external_id not in before.external_id_aliases
     if named_anew and command.author.trust != "backend":
         refuse_tombstoned(command.project_id, after.external_id, records, mint.now, settings)
@@ -416,25 +434,23 @@ def changed_user(
     return Applied(writes=writes, user=user, change=change, created=created, ignored=ignored)
 
 
-def _open_session(command: UpsertUser, records: Records) -> Session | None:
-    if command.session_id is None:
-        return None
-    session = read(records, Key("session", command.project_id, command.session_id), Session)
-    if session is None:
-        raise SessionClosed
-    # A deleted user's sessions are not deleted with it: they are dead from then on.
-    if session.user_id is not None and not read(records, Key("user", command.project_id, session.user_id), User):
-        raise SessionClosed
-    return session
-
-
-def _link(command: UpsertUser, session: Session | None, applied: Applied) -> Applied:
+def _link(command: UpsertUser, session: Session | None, applied: Applied, records: Records, now: int) -> Applied:
+    """With what becomes of the session: it was seen, and if it was nobody's, it is the user's from now on."""
     assert applied.user is not None
-    if session is None or not attribute(session, applied.user.id).links:
+    if session is None:
         return applied
-    linked = msgspec.structs.replace(session, user_id=applied.user.id, version=session.version + 1)
-    writes = {**applied.writes, Key("session", command.project_id, session.id): linked}
-    return msgspec.structs.replace(applied, writes=writes)
+    if attribute(session, applied.user.id).links:
+        session, noted = link(command.project_id, session, applied.user.id, records, now)
+    else:
+        noted = note_active(command.project_id, session, records, now)
+    _, kept = keep(command.project_id, session, records)
+    return msgspec.structs.replace(applied, writes={**applied.writes, **noted, **kept})
+
+
+def _fields(session: Session | None, user_id: str, author: Author) -> frozenset[str]:
+    """What may be written of a user from a session. What the app's backend signed holds whosever the session is."""
+    signed = {"public_metadata"} if author.signed else set()
+    return attribute(session, user_id).fields | signed
 
 
 def json_value(user: User, name: str) -> Any:
@@ -455,16 +471,6 @@ def _given_external_id(edits: Edits) -> str | None:
             given = edit.document["external_id"]
             return None if given is None else normal(identifiers.external_id, given, "/external_id")
     return None
-
-
-def _named(project_id: str, external_id: str, records: Records) -> tuple[Identifier | None, User | None]:
-    """The user whom `external_id` names, by its own id or by a claim, and that claim."""
-    user, claim = read_all(records, [*keys_of_external_id(project_id, external_id)])
-    if isinstance(user, User):
-        return None, user
-    if isinstance(claim, Identifier):
-        return claim, existing_user(records, project_id, claim.user_id)
-    return None, None
 
 
 def reads_deleted(command: DeleteUser) -> tuple[Key, ...]:

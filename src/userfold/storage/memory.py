@@ -93,7 +93,8 @@ class MemoryStore:
             for key, text in self._committed.texts.items()
             if key.kind == kind
         }
-        return sorted((key for key, at in times.items() if at <= before), key=lambda key: times[key])[:limit]
+        over = {key: at for key, at in times.items() if at is not None and at <= before}
+        return sorted(over, key=lambda key: over[key])[:limit]
 
     async def history(self, project_id: str, user_id: str, *, after: int, up_to: int, limit: int) -> Sequence[Change]:
         key = Key("changes", project_id, user_id)

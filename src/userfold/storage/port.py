@@ -170,7 +170,10 @@ class Store(Protocol):
         ...
 
     async def expired(self, kind: str, *, before: int, limit: int) -> Sequence[Key]:
-        """Where the records of a kind (`idempotency`, `sign_in`) are whose `expires_at` is not after `before` (ms)."""
+        """Where the records are whose `expires_at` is not after `before` (ms), those first whose time was over first.
+
+        Of a kind (`idempotency`, `session`, `sign_in`). None is never over.
+        """
         ...
 
     async def lease(self, what: str, *, ms: int) -> bool:

@@ -1,14 +1,16 @@
 """Replays `captures/*.json`: requests as the vendor's SDKs sent them, and the exact answers.
 
-A capture is `{"title", "headers", "exchanges"}`. In each exchange the request is sent as it stands, with `{user_1}` in
-its path and body, and `<secret key>` in its headers, filled in. The answer is compared exactly, after ids, request ids
-and times of now were masked: `<user_1>` is the first user's id wherever it occurs, `<now>` a time during the replay. An
-answer that is a user says under `user` how it differs from `shapes/empty_user.json`, a list of users under `users`; any
-other is under `body`.
+`sdk/record.py` records them. A capture is `{"title", "headers", "exchanges"}`; `headers` are those of all its requests.
+In each exchange the request is sent as it stands, with `{user_1}` in its path and body, and `<secret key>` in its
+headers, filled in. The answer is compared exactly, after ids, request ids and times of now were masked: `<user_1>` is
+the first user's id wherever it occurs, `<now>` a time during the replay, `<in 7 days>` one 7 days later. An answer that
+is a user says under `user` how it differs from `shapes/empty_user.json`, a list of users under `users`; any other is
+under `body`.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -18,13 +20,14 @@ from typing import Any
 import httpx
 
 from tests.server import InProcess
+from userfold.api.clerk.session_handlers import LIFETIME_MS
 from userfold.app import clock_ms
 
 FOLDER = Path(__file__).parent
 PUBLIC_URL = "http://userfold.test"
 CAPTURES = sorted((FOLDER / "captures").glob("*.json"))
 
-_ID = re.compile(r"(user|idn|ses|client)_[0-9a-z]{26}")
+_ID = re.compile(r"(user|idn|ses|client|img)_[0-9a-z]{26}")
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{24}")
 
 
@@ -45,6 +48,8 @@ class Mask:
             return _REQUEST_ID.sub("<request>", _ID.sub(self._name, value))
         if type(value) is int and self.started <= value <= clock_ms():
             return "<now>"
+        if type(value) is int and self.started <= value - LIFETIME_MS <= clock_ms():
+            return "<in 7 days>"
         return value
 
     def _name(self, found: re.Match[str]) -> str:
@@ -92,8 +97,16 @@ def _wanted(answer: dict[str, Any]) -> Any:
 def _request(
     captured: dict[str, Any], headers: dict[str, str], fill_in: Callable[[str], str], secret_key: str
 ) -> httpx.Request:
-    headers = {name: value.replace("<secret key>", secret_key) for name, value in headers.items()}
-    content = fill_in(json.dumps(captured["body"])).encode() if "body" in captured else b""
-    if "headers_without" in captured:
-        headers = {name: value for name, value in headers.items() if name not in captured["headers_without"]}
-    return httpx.Request(captured["method"], PUBLIC_URL + fill_in(captured["path"]), headers=headers, content=content)
+    headers = {
+        name: value.replace("<secret key>", secret_key)
+        for name, value in (headers | captured.get("headers", {})).items()
+    }
+    return httpx.Request(
+        captured["method"], PUBLIC_URL + fill_in(captured["path"]), headers=headers, content=_content(captured, fill_in)
+    )
+
+
+def _content(captured: dict[str, Any], fill_in: Callable[[str], str]) -> bytes:
+    if "body_base64" in captured:
+        return base64.b64decode(captured["body_base64"])
+    return fill_in(json.dumps(captured["body"])).encode() if "body" in captured else b""

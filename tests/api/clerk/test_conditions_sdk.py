@@ -8,14 +8,14 @@ import pytest
 from clerk_backend_api import Clerk
 from clerk_backend_api.models import ClerkErrors
 
-from tests.api.clerk.test_sdk import run
+from tests.api.clerk.sdk.calls import run_javascript
 from tests.server import serving
 
 
 def test_javascripts_sdk_writes_only_to_the_user_that_it_knows(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server, server.client() as client:
         user_id = client.post("/v1/users", json={"email_addresses": ["ada@example.com"]}).json()["id"]
-        made = run("clerk_conditions.mjs", server.url, server.secret_key, user_id)
+        made = run_javascript("clerk_conditions.mjs", server.url, server.secret_key, user_id)
         user = client.get(f"/v1/users/{user_id}").json()
     assert (user["first_name"], user["public_metadata"]) == (made["first_name"], made["public_metadata"])
     assert user["version"] == 4  # made, merged, named, replaced; no conflict left a trace

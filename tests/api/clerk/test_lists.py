@@ -73,6 +73,7 @@ FOUND = [
     ("email_address_query=NOTES", "0"),
     ("email_address_query=lovelace", ""),
     ("phone_number_query=6007", "2"),
+    ("phone_number_query=engine", ""),
     ("username_query=unt", "0"),
     ("username_query=ada", ""),
     ("name_query=ala", "2"),

@@ -18,7 +18,7 @@ import pytest
 from clerk_backend_api import Clerk
 
 from tests.api.clerk.deliveries import SECRET, event, signed
-from tests.api.clerk.test_sdk import NODE_FOLDER, missing
+from tests.api.clerk.sdk.calls import NODE_FOLDER, need_javascript
 from tests.server import BOUND_S, Server, environment, serving, userfold
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "move-from-clerk.md"
@@ -34,8 +34,7 @@ def script() -> str:
 
 
 def export(clerk: Server) -> str:
-    if missing() is not None:
-        pytest.skip(str(missing()))
+    need_javascript()
     given = {"CLERK_SECRET_KEY": clerk.secret_key, "CLERK_API_URL": f"{clerk.url}/clerk"}
     done = subprocess.run(
         ["node", "--input-type=module", "-e", script()],
@@ -64,8 +63,7 @@ def users_of(server: Server) -> dict[str, Any]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:pydantic.*", "ignore::DeprecationWarning:clerk_backend_api.*")
 def test_the_page_is_true(tmp_path: Path) -> None:
-    if missing() is not None:
-        pytest.skip(str(missing()))
+    need_javascript()
     with serving(tmp_path / "clerk") as clerk, clerk.client() as client:
         fill(client)
         file = tmp_path / "users.ndjson"

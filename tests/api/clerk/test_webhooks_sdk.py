@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from tests.api.clerk.deliveries import OTHER_SECRET, SECRET, clerk_user, event, signed
-from tests.api.clerk.test_sdk import run
+from tests.api.clerk.sdk.calls import run_javascript
 from tests.server import serving, userfold
 
 BODY = event("user.created", clerk_user(first_name="Zoë"))
@@ -28,7 +28,7 @@ def delivery(body: bytes, *, secret: str = SECRET, at_s: int = 0, changed: str =
 def test_what_the_sdk_takes_is_taken_here_and_what_it_refuses_is_refused(tmp_path: Path) -> None:
     forged = [delivery(BODY, secret=OTHER_SECRET), delivery(BODY, changed=" "), delivery(BODY, at_s=-400)]
     deliveries = [*forged, delivery(BODY), delivery(event("session.created", {"id": "sess_1"}))]
-    events = run("clerk_webhooks.mjs", json.dumps(deliveries))
+    events = run_javascript("clerk_webhooks.mjs", json.dumps(deliveries))
     with serving(tmp_path / "data", USERFOLD_CLERK_WEBHOOK_SECRET=SECRET) as server, server.client() as client:
         replies = [
             httpx.post(f"{server.url}/clerk/webhooks", content=one["body"].encode(), headers=one["headers"])

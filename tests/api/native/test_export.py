@@ -12,7 +12,8 @@ import pytest
 from tests.contract.samples import put
 from tests.server import InProcess, in_process
 from userfold.core.commands import AssignSegment, CreateUser, Edit, StartSession, UpdateUser, UpsertUser
-from userfold.core.records import EffectiveSettings, Key, Secrets, Session
+from userfold.core.ids import make_id
+from userfold.core.records import EffectiveSettings, Event, Key, Secrets, Session
 from userfold.core.trust import Author
 from userfold.storage.port import Records, Store
 
@@ -220,6 +221,17 @@ def test_a_new_user_does_not_take_along_what_a_deleted_one_of_its_id_left(api: I
     run(api, making)
     api.ask("POST", "/v1/users/u1/events", {"name": "old"})
     keep(api, Session(id="ses_old", user_id="u1", created_at=clock.now))
+    # A browser whose clock is ahead tells of events whose ids are of later than they came.
+    ahead = Event(
+        id=make_id("evt_", clock.now + 5, 0),
+        user_id="u1",
+        name="ahead",
+        occurred_at=clock.now + 5,
+        created_at=clock.now,
+        source="milana",
+        actor="ses_old",
+    )
+    keep(api, ahead)
     api.ask("DELETE", "/v1/users/u1")
     clock.now += 1
     run(api, making)

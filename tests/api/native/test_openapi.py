@@ -41,6 +41,10 @@ NEVER = {
     "user_id_protected": "browsers only",
     "user_deleted": "browsers only",
     "session_closed": "browsers only",
+    "identity_missing": "browsers only",
+    "identity_invalid": "browsers only",
+    "session_not_sampled": "browsers only",
+    "origin_not_allowed": "browsers only",
     "rate_limited": "callers with a publishable key only",
     **dict.fromkeys(
         (
@@ -262,7 +266,7 @@ def test_a_username_that_the_schema_refuses_is_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("record", "shape", "kept_back"),
     [
-        (records.ApiKey, shapes.ProjectKey, {"token_digest", "signing_secret"}),
+        (records.ApiKey, shapes.ProjectKey, {"token_digest", "signing_secret", "verifier"}),
         (records.SignIn, shapes.Session, {"token_digest", "version"}),
     ],
 )

@@ -12,7 +12,11 @@ import httpx
 import pytest
 
 from tests.server import InProcess, Keys, in_process
+from userfold.core.commands import AboutSession, DeleteUser, StartSession, UpdateFromSession
+from userfold.core.records import Context, EffectiveSettings
 from userfold.core.sign_ins import LIVE_MAX
+from userfold.core.tracking import IDLE_MS
+from userfold.core.trust import Author
 from userfold.storage.port import Store, StoreFull
 
 DAY_S = 86_400
@@ -343,3 +347,47 @@ def test_a_token_is_in_no_other_reply_and_never_in_the_log(api: InProcess, caplo
         assert secret not in reply.text
         assert "digest" not in reply.text
     assert secret not in caplog.text
+
+
+def test_a_browsers_session_is_shown_until_its_user_is_deleted(api: InProcess, clock: Clock) -> None:
+    run, project_id = api.app.service.engine.run, api.keys.project_id
+    page = Author(source="milana", actor="ses_1", trust="browser")
+    begin = StartSession(
+        project_id=project_id, author=page, about=AboutSession(metadata={"a": None}, context=Context(timezone="UTC"))
+    )
+    begun: Any = api.wait_for(run(begin, EffectiveSettings())).record
+    shown = {
+        "id": begun.id,
+        "kind": "tracking",
+        "user_id": None,
+        "status": "active",
+        "ended_because": None,
+        "sampled": True,
+        "environment": None,
+        "release": None,
+        "app_session_id": None,
+        "metadata": {"a": None},
+        "integrations": {},
+        "context": {
+            "ip_address": None,
+            "user_agent": None,
+            "browser_language": None,
+            "timezone": "UTC",
+            "entry_url": None,
+        },
+        "early_events": [],
+        "created_at": clock.now,
+        "seen_at": clock.now,
+        "ended_at": None,
+        "expires_at": clock.now + IDLE_MS,
+        "version": 1,
+    }
+    path = f"/v1/sessions/{begun.id}"
+    assert api.ask("GET", path).json() == shown
+    named = UpdateFromSession(project_id=project_id, author=page, session_id=begun.id, external_id="u-1")
+    user: Any = api.wait_for(run(named, EffectiveSettings())).user
+    assert api.ask("GET", path).json() == shown | {"user_id": user.id, "version": 2}
+    assert api.ask("DELETE", path).status_code == 404  # it is no sign-in
+    api.wait_for(run(DeleteUser(project_id=project_id, author=page, user_id=user.id), EffectiveSettings()))
+    gone = api.ask("GET", path)
+    assert (gone.status_code, gone.json()["code"]) == (404, "session_not_found")

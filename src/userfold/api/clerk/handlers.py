@@ -23,7 +23,7 @@ C = TypeVar("C", bound=Command)
 async def create_user(service: Service, request: Request) -> Reply:
     """`createUser`. 200, because Python's SDK takes no other success."""
     conditions.unconditional(request)
-    body = request.json_object()
+    body = wire.body_or_nothing(request)
     fields, created_at = wire.new_user(body)
     command = CreateUser(
         project_id=request.project_id,

@@ -51,7 +51,7 @@ ROUTES = (
     Route("DELETE", "/users/{id}/external_accounts/{account_id}", None),
     Route("GET", "/users/{id}/oauth_access_tokens/{provider}", None),
     Route("GET", "/users/{id}/trusted_devices", None),
-    Route("DELETE", "/users/{id}/trusted_devices", None),
+    Route("DELETE", "/users/{id}/trusted_devices/{device_id}", None),
     Route("POST", "/email_addresses", EMAIL.create),
     Route("GET", "/email_addresses/{id}", EMAIL.read),
     Route("PATCH", "/email_addresses/{id}", EMAIL.change),

@@ -28,7 +28,7 @@ async def list_sessions(service: Service, request: Request) -> Reply:
 async def create_session(service: Service, request: Request) -> Reply:
     """`createSession`, for tests as at Clerk. Nobody is told its token, so nobody can sign in with it."""
     conditions.unconditional(request)
-    body = request.json_object()
+    body = wire.body_or_nothing(request)
     wire.refuse_unknown(body, "user_id", "active_organization_id")
     wire.refuse_organization(body)
     session_id, token = tokens.new_token(service.engine.now())

@@ -219,7 +219,7 @@ def deleted(kind: str, id_: str) -> dict[str, Any]:
 
 def user_ids(request: Request) -> list[str]:
     """The users whom a bulk route is about, each once."""
-    body = request.json_object()
+    body = body_or_nothing(request)
     refuse_unknown(body, "user_ids")
     given = body.get("user_ids")
     if not isinstance(given, list) or not given or not all(isinstance(user_id, str) for user_id in given):
@@ -335,7 +335,7 @@ def signs_out(body: dict[str, Any]) -> bool:
 
 def password_to_verify(request: Request) -> str:
     """The password that `POST /users/{id}/verify_password` asks about."""
-    body = request.json_object()
+    body = body_or_nothing(request)
     refuse_unknown(body, "password")
     given = body.get("password")
     if not isinstance(given, str):
@@ -366,13 +366,13 @@ def resends(request: Request) -> bool:
 
 def code_to_verify(request: Request) -> str:
     """The code that `POST /users/{id}/verify_totp` asks about."""
-    body = request.json_object()
+    body = body_or_nothing(request)
     refuse_unknown(body, "code")
     return needed_text(body, "code")
 
 
 def body_or_nothing(request: Request) -> dict[str, Any]:
-    """The parameters of a route that may be called without any: then JavaScript's SDK sends no body."""
+    """The parameters of a route. JavaScript's SDK sends no body if it is given none."""
     return request.json_object() if request.body else {}
 
 

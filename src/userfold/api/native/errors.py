@@ -37,6 +37,9 @@ STATUS: dict[type[Exception], int] = {
     core.UserDisabled: 403,
     core.UserLocked: 403,
     core.SessionClosed: 409,
+    core.SessionNotSampled: 409,
+    core.IdentityMissing: 403,
+    core.IdentityInvalid: 403,
     core.VersionMismatch: 412,
     core.TestFailed: 409,
     # RFC 5789, 2.2: the patch is well formed, but the state of the user is not one to which it can be applied.
@@ -49,6 +52,7 @@ STATUS: dict[type[Exception], int] = {
     wire.MethodNotAllowed: 405,
     wire.Unauthorized: 401,
     wire.KeyReadOnly: 403,
+    wire.OriginNotAllowed: 403,
     wire.NotBuilt: 501,
     wire.RateLimited: 429,
     bodies.BodyTooLarge: 413,

@@ -61,6 +61,7 @@ class Answer(msgspec.Struct, frozen=True):
     shape: type[Any] | None = None
     headers: tuple[str, ...] = ()
     line_shape: type[Any] | None = None
+    other_shape: type[Any] | None = None  # of an answer that is of one kind or of the other
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -535,9 +536,10 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/sessions/{id}"): Row(
         id="read_session",
         tag="Sign-ins",
-        summary="Read a sign-in",
+        summary="Read a session",
+        description="A sign-in, or a tracking session: a browser's visit, which may be nobody's yet.",
         parameters=(SESSION_ID,),
-        answers=(Answer(200, "The sign-in.", shapes.Session),),
+        answers=(Answer(200, "The session.", shapes.Session, other_shape=shapes.TrackingSession),),
         refusals=(core.SessionNotFound,),
     ),
     ("DELETE", "/sessions/{id}"): Row(
@@ -610,6 +612,8 @@ ROWS: dict[tuple[str, str], Row] = {
         id="create_key",
         tag="Project",
         summary="Make a key",
+        description="An identity key opens nothing: it verifies tokens by which the app's backend says who a browser's "
+        "user is, by ES256 with the public key that is given, or by HS256 with a secret that the answer shows.",
         body=Body({_JSON_TYPE: "KeyInput"}),
         answers=(Answer(201, "The key.", shapes.NewKey),),
         refusals=(*SHAPE, core.FieldFormatInvalid, http.HeaderInvalid),
@@ -745,7 +749,8 @@ def refusals_of(route: http.Route, row: Row) -> Refusals:
 
 
 def _components() -> dict[str, Any]:
-    kinds = {answer.shape for row in ROWS.values() for answer in row.answers if answer.shape is not None}
+    shown = {shape for row in ROWS.values() for answer in row.answers for shape in (answer.shape, answer.other_shape)}
+    kinds = {shape for shape in shown if shape is not None}
     bodies_of = [row.body for row in ROWS.values() if row.body is not None]
     names = {name for body in bodies_of for name in body.content.values() if name is not None}
     named = [vars(shapes)[name] for name in names if name in vars(shapes)]
@@ -811,6 +816,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
     if answer.shape is not None:
         name = answer.shape.__name__
         said["content"] = {_JSON_TYPE: _media(ref(name), name)}
+    if answer.shape is not None and answer.other_shape is not None:
+        either = {"anyOf": [ref(answer.shape.__name__), ref(answer.other_shape.__name__)]}
+        said["content"] = {_JSON_TYPE: _media(either, answer.shape.__name__)}
     if answer.line_shape is not None:
         name = answer.line_shape.__name__
         said["content"] |= dict.fromkeys(wire.NDJSON, _media(ref(name), name))

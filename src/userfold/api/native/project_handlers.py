@@ -12,9 +12,11 @@ from userfold.api.native.handlers import SOURCE
 from userfold.api.native.shapes import KeyInput, KeyPage, NewKey, ProjectInput, ProjectKey, given
 from userfold.api.wire import Reply, Request, Service, json_reply
 from userfold.core.commands import CreateKey, RevokeKey, UpdateProject
+from userfold.core.errors import FieldInvalid
 from userfold.core.fields import normal
 from userfold.core.identifiers import label
 from userfold.core.records import ApiKey, Key, Project
+from userfold.identity_tokens import identity_key
 
 
 async def read_project(service: Service, request: Request) -> Reply:
@@ -56,13 +58,10 @@ async def create_key(service: Service, request: Request) -> Reply:
     """201 with the key and, this once, its token."""
     request.query(())
     wire.not_repeatable(request)
-    body = wire.body(request, KeyInput)
-    token = tokens.new_secret_key() if body.kind == "secret" else tokens.new_publishable_key()
-    name = normal(label, body.name, "/name")
-    key = tokens.api_key(request.project_id, token, name, service.engine.now(), read_only=body.read_only)
+    key, token = _new_key(service, request, wire.body(request, KeyInput))
     await service.run(request, CreateKey(project_id=request.project_id, author=request.author(SOURCE), key=key))
     service.directory.forget()
-    return json_reply(201, NewKey(**_shown(key) | {"token": token}))
+    return json_reply(201, NewKey(**_shown(key) | ({} if token is None else {"token": token})))
 
 
 async def revoke_key(service: Service, request: Request) -> Reply:
@@ -80,6 +79,19 @@ async def revoke_key(service: Service, request: Request) -> Reply:
     return Reply(204)
 
 
+def _new_key(service: Service, request: Request, body: KeyInput) -> tuple[ApiKey, str | None]:
+    """The record of a key, and the key itself if there is one to show."""
+    project_id, now = request.project_id, service.engine.now()
+    name = normal(label, body.name, "/name")
+    public_key = None if body.public_key is UNSET else body.public_key
+    if body.kind == "identity":
+        return identity_key(project_id, public_key, name, now, encrypt=service.encryption.encrypt)
+    if public_key is not None:
+        raise FieldInvalid(path="/public_key", reason="only an identity key has one")
+    token = tokens.new_secret_key() if body.kind == "secret" else tokens.new_publishable_key()
+    return tokens.api_key(project_id, token, name, now, read_only=body.read_only), token
+
+
 def _shown(key: ApiKey) -> dict[str, Any]:
     shown = {name: getattr(key, name) for name in ProjectKey.__struct_fields__}
-    return shown | ({"token": UNSET} if key.token is None else {})
+    return shown | {name: UNSET for name in ("token", "algorithm") if shown[name] is None}

@@ -130,7 +130,8 @@ def _property(kind: type[Any], name: str, schema: Schema) -> Schema:
     """The schema of one member. What a struct says by `Any` is any JSON value, and by `dict` an open object."""
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
-    if name == "properties" or (issubclass(kind, User) and FIELDS.get(name, Field("", "")).kind == "bag"):
+    of_user = issubclass(kind, User) and FIELDS.get(name, Field("", "")).kind == "bag"
+    if of_user or name in ("properties", "metadata", "integrations"):
         return ref("Bag")
     if "anyOf" in schema and {"type": "null"} in schema["anyOf"]:
         (other,) = (part for part in schema["anyOf"] if part != {"type": "null"})

@@ -16,7 +16,7 @@ from userfold.core.applied import Applied
 from userfold.core.commands import NoteActivity, RevokeSignIn, RevokeSignIns, SignInUser
 from userfold.core.errors import SessionNotFound
 from userfold.core.presence import is_stale, presence_key, presence_of
-from userfold.core.records import Key, SignIn, User
+from userfold.core.records import Key, Session, SignIn, User
 from userfold.core.sign_ins import is_signed_in
 from userfold.engine import Busy
 
@@ -73,12 +73,16 @@ async def revoke_sessions(service: Service, request: Request) -> Reply:
 
 
 async def read_session(service: Service, request: Request) -> Reply:
-    """One sign-in."""
+    """One session: a sign-in, or a browser's visit."""
     request.query(())
-    found = await _session(service, request.project_id, request.params["id"])
-    if found is None:
-        raise SessionNotFound(session_id=request.params["id"])
-    return json_reply(200, wire.session(found, service.engine.now()))
+    session_id = request.params["id"]
+    found = await _session(service, request.project_id, session_id)
+    if found is not None:
+        return json_reply(200, wire.session(found, service.engine.now()))
+    visit = await _tracking_session(service, request.project_id, session_id)
+    if visit is None:
+        raise SessionNotFound(session_id=session_id)
+    return json_reply(200, visit)
 
 
 async def revoke_session(service: Service, request: Request) -> Reply:
@@ -132,3 +136,13 @@ async def _session(service: Service, project_id: str, session_id: str) -> SignIn
     key = Key("sign_in", project_id, session_id)
     found = (await service.store.get((key,)))[key]
     return found if isinstance(found, SignIn) else None
+
+
+async def _tracking_session(service: Service, project_id: str, session_id: str) -> Session | None:
+    """The session, unless its user was deleted: then a sweep has yet to remove it."""
+    key = Key("session", project_id, session_id)
+    found = (await service.store.get((key,)))[key]
+    if not isinstance(found, Session) or found.user_id is None:
+        return found if isinstance(found, Session) else None
+    at = Key("user", project_id, found.user_id)
+    return None if (await service.store.get((at,)))[at] is None else found

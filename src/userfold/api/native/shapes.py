@@ -16,7 +16,16 @@ from userfold.core import records
 from userfold.core.attributes import CHOICES_MAX
 from userfold.core.event_rules import OCCURRED_AT_MAX
 from userfold.core.fields import DESCRIPTION_LENGTH_MAX
-from userfold.core.records import AttributeType, Change, Event, Operation, Presence, ProjectSettings, User
+from userfold.core.records import (
+    AttributeType,
+    Change,
+    Event,
+    IdentityAlgorithm,
+    Operation,
+    Presence,
+    ProjectSettings,
+    User,
+)
 from userfold.core.trust import Ignored
 
 DAY_S = 86_400
@@ -361,8 +370,12 @@ class KeyInput(Body, frozen=True, kw_only=True):
     """A key to make."""
 
     name: Name
-    kind: Literal["secret", "publishable"] = "secret"
+    kind: Literal["secret", "publishable", "identity"] = "secret"
     read_only: bool = False
+    public_key: (
+        Annotated[str, Meta(description="Of an identity key that verifies by ES256: PEM, on the curve P-256.")]
+        | UnsetType
+    ) = UNSET
 
 
 class ProjectKey(Shape, frozen=True, kw_only=True):
@@ -370,9 +383,10 @@ class ProjectKey(Shape, frozen=True, kw_only=True):
 
     id: str
     project_id: str
-    kind: Literal["secret", "publishable", "webhook"]
+    kind: Literal["secret", "publishable", "webhook", "identity"]
     name: str
     token: Annotated[str, Meta(description="Of a publishable key only.")] | UnsetType = UNSET
+    algorithm: Annotated[IdentityAlgorithm, Meta(description="Of an identity key only.")] | UnsetType = UNSET
     read_only: bool
     created_at: Time
     revoked_at: Time | None
@@ -383,7 +397,16 @@ class ProjectKey(Shape, frozen=True, kw_only=True):
 class NewKey(ProjectKey, frozen=True, kw_only=True):
     """A key that was just made."""
 
-    token: Annotated[str, Meta(description="The key itself. A secret one is not shown again.")]
+    token: (
+        Annotated[
+            str,
+            Meta(
+                description="The key itself; of an identity key that verifies by HS256 the secret to sign with. "
+                "A secret one is not shown again."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class KeyPage(Shape, frozen=True, kw_only=True):

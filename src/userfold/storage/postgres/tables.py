@@ -82,7 +82,7 @@ TABLES: dict[str, Table] = {
     ),
     "idempotency": _child_table("answers", "idempotency", "expires_at"),
     "sign_in": _child_table("sign_ins", "sign_in", "expires_at"),
-    "session": _child_table("sessions", "session"),
+    "session": _child_table("sessions", "session", "expires_at"),
     "event": _child_table("events", "event"),
     "secrets": _document_table("secrets", "secrets"),
     "presence": _document_table("presences", "presence"),
@@ -192,6 +192,7 @@ LISTS: dict[str, str] = {
 }
 EXPIRED: dict[str, str] = {
     "idempotency": "SELECT project_id, id FROM answers WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2",
+    "session": "SELECT project_id, id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2",
     "sign_in": "SELECT project_id, id FROM sign_ins WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2",
 }
 AFTER_ALL = "~"  # sorts after every id that Userfold makes

@@ -87,15 +87,17 @@ CREATE TABLE mirrors (
     PRIMARY KEY (project_id, id)
 ) WITHOUT ROWID;
 
--- user_id is '' until the session belongs to somebody.
+-- user_id is '' until the session belongs to somebody. expires_at is NULL where it ended, and stays as long as its user.
 CREATE TABLE sessions (
     project_id TEXT NOT NULL,
     id TEXT NOT NULL,
     user_id TEXT NOT NULL,
     document TEXT NOT NULL,
+    expires_at INTEGER,
     PRIMARY KEY (project_id, id)
 ) WITHOUT ROWID;
 CREATE INDEX sessions_of_user ON sessions (project_id, user_id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE projects (
     project_id TEXT NOT NULL,

@@ -76,15 +76,17 @@ CREATE TABLE tombstones (
     PRIMARY KEY (project_id, id)
 );
 
--- user_id is '' until the session belongs to somebody.
+-- user_id is '' until the session belongs to somebody. expires_at is NULL where it ended, and stays as long as its user.
 CREATE TABLE sessions (
     project_id text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
     user_id text COLLATE "C" NOT NULL,
+    expires_at bigint,
     document text NOT NULL,
     PRIMARY KEY (project_id, id)
 );
 CREATE INDEX sessions_of_user ON sessions (project_id, user_id, id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE projects (
     project_id text COLLATE "C" NOT NULL,
