@@ -1,4 +1,4 @@
-"""Proof of who a user is, as the SDK carries it, over every store. tests/browser/test_verified.py has the SDK itself."""
+"""Proof of who a user is, over every store, as the SDK carries it; tests/browser/test_verified.py has the SDK itself."""
 
 from __future__ import annotations
 
