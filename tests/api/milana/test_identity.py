@@ -1,4 +1,4 @@
-"""Proof of who a user is, over every store, as the SDK carries it; tests/browser/test_verified.py has the SDK itself."""
+"""Proof of who a user is, over every store; the SDK itself carries it in tests/browser/test_verified.py."""
 
 from __future__ import annotations
 
