@@ -18,7 +18,7 @@ import msgspec
 from userfold.core.records import ApiKey, AttributeDefinition, EffectiveSettings, Project, Record, Segment
 from userfold.identity_tokens import VerificationKey, verification_key
 from userfold.storage.port import Store, StoreError, StoreUnavailable
-from userfold.tokens import digest
+from userfold.tokens import digest, has_secret
 
 log = logging.getLogger("userfold.directory")
 
@@ -35,6 +35,13 @@ class Caller(msgspec.Struct, frozen=True):
     key: ApiKey
     settings: EffectiveSettings
     identity_keys: tuple[VerificationKey, ...] = ()  # of the project: they verify who its browsers' users are
+
+
+class Signer(msgspec.Struct, frozen=True):
+    """Another system that tells of its users, and the secret with which it signs that."""
+
+    caller: Caller
+    secret: str
 
 
 def effective_settings(
@@ -70,7 +77,6 @@ def _key_of_settings(project: Project, secret: str) -> ApiKey:
         kind="webhook",
         name=WEBHOOK_KEY_OF_SETTINGS,
         token_digest=digest(secret),
-        signing_secret=secret,
         created_at=project.created_at,
     )
 
@@ -92,7 +98,7 @@ class Directory:
         self._monotonic = monotonic
         self._callers: dict[str, Caller] = {}
         self._webhook_secret = webhook_secret
-        self._webhook_callers: tuple[Caller, ...] = ()
+        self._signers: tuple[Signer, ...] = ()
         self._used: set[tuple[str, str]] = set()
         self._unreadable: set[str] = set()
         self._stale_at = NEVER
@@ -107,10 +113,10 @@ class Directory:
             self._used.add((caller.project.id, caller.key.id))
         return caller
 
-    async def webhook_callers(self) -> tuple[Caller, ...]:
-        """Who may tell of their users by webhooks, each with the secret that it signs with. Raises a `StoreError`."""
+    async def signers(self) -> tuple[Signer, ...]:
+        """Who may tell of their users by webhooks. Raises a `StoreError`."""
         await self._keep_fresh()
-        return self._webhook_callers
+        return self._signers
 
     def note_use(self, caller: Caller) -> None:
         """A key that is found in another way than by its token was used."""
@@ -161,12 +167,16 @@ class Directory:
             )
             for key in keys
         }
-        found = [caller for caller in self._callers.values() if caller.key.kind == "webhook"]
+        signers = [
+            Signer(caller, secret)
+            for caller in self._callers.values()
+            if caller.key.kind == "webhook" and (secret := self._readable(caller.key)) is not None
+        ]
         if self._webhook_secret is not None and projects:
             first = next(iter(projects.values()))
             key = _key_of_settings(first, self._webhook_secret)
-            found.append(Caller(first, key, settings[first.id]))
-        self._webhook_callers = tuple(found)
+            signers.append(Signer(Caller(first, key, settings[first.id]), self._webhook_secret))
+        self._signers = tuple(signers)
         # Only now, so that nobody is judged by what was there before; and counted from when the reading began.
         self._stale_at = started + AGE_S_MAX if changes == self._changes else NEVER
 
@@ -174,18 +184,22 @@ class Directory:
         """{project id: its keys that verify identity tokens}"""
         found: dict[str, list[VerificationKey]] = defaultdict(list)
         for key in keys:
-            if key.algorithm is None or key.verifier is None:
+            if key.algorithm is None:
                 continue
-            try:
-                verifier = self._decrypt(key.verifier) if key.algorithm == "HS256" else key.verifier
-            except StoreError as error:
-                self._say_unreadable(key.id, error)
-                continue
-            found[key.project_id].append(verification_key(key.algorithm, verifier))
+            verifier = self._readable(key) if has_secret(key) else key.verifier
+            if verifier is not None:
+                found[key.project_id].append(verification_key(key.algorithm, verifier))
         return found
 
-    def _say_unreadable(self, key_id: str, error: StoreError) -> None:
-        """Once: everybody else's requests go on, and the directory is read every second."""
-        if key_id not in self._unreadable:
-            self._unreadable.add(key_id)
-            log.error("identity key %s verifies nothing: %s", key_id, error)
+    def _readable(self, key: ApiKey) -> str | None:
+        """The secret that a key keeps encrypted; None if it cannot be read, which is said once: the directory is read
+        every second, and everybody else's requests go on.
+        """
+        assert key.verifier is not None, "it has a secret"
+        try:
+            return self._decrypt(key.verifier)
+        except StoreError as error:
+            if key.id not in self._unreadable:
+                self._unreadable.add(key.id)
+                log.error("the %s key %s verifies nothing: %s", key.kind, key.id, error)
+            return None

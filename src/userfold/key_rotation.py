@@ -19,6 +19,7 @@ from userfold.core.user_secrets import secrets_key
 from userfold.encryption import Encryption, SecretUnreadable
 from userfold.engine import Engine
 from userfold.storage.port import Store
+from userfold.tokens import has_secret
 
 PAGE_SIZE = 100
 
@@ -26,7 +27,7 @@ ROTATION = Author(source="cli", actor="operator", trust="backend")
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. `unreadable`: users and identity keys whose secret was encrypted with none of the keys."""
+    """What came of it. `unreadable`: users and keys whose secret was encrypted with none of the keys."""
 
     renewed: int = 0
     current: int = 0
@@ -34,9 +35,8 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def shared_secrets(store: Store) -> list[ApiKey]:
-    """The identity keys that have something encrypted. Raises a `StoreError`."""
-    keys = [record for record in await store.list("api_key") if isinstance(record, ApiKey)]
-    return [key for key in keys if key.algorithm == "HS256" and key.verifier is not None]
+    """The keys that have something encrypted. Raises a `StoreError`."""
+    return [record for record in await store.list("api_key") if isinstance(record, ApiKey) and has_secret(record)]
 
 
 async def pages_of_totp_secrets(store: Store) -> AsyncIterator[list[tuple[str, Secrets]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 
 from userfold.core.ids import make_id
 from userfold.core.records import ApiKey
@@ -46,17 +47,22 @@ def api_key(project_id: str, token: str, name: str, now: int, *, read_only: bool
     )
 
 
-def webhook_key(project_id: str, secret: str, name: str, now: int) -> ApiKey:
-    """The record of the secret by which another system signs what it tells. It is kept, because it has to be read."""
+def webhook_key(project_id: str, secret: str, name: str, now: int, *, encrypt: Callable[[str], str]) -> ApiKey:
+    """The record of the secret by which another system signs what it tells. It has to be read, so it is encrypted."""
     return ApiKey(
         id=make_id("ak_", now, secrets.randbits(80)),
         project_id=project_id,
         kind="webhook",
         name=name,
         token_digest=digest(secret),
-        signing_secret=secret,
+        verifier=encrypt(secret),
         created_at=now,
     )
+
+
+def has_secret(key: ApiKey) -> bool:
+    """Whether a key keeps a secret, encrypted, by which it verifies what others sign."""
+    return key.verifier is not None and key.algorithm != "ES256"
 
 
 def new_secret_key() -> str:

@@ -265,7 +265,7 @@ def test_head_of_a_refusal_has_no_body_either(api: InProcess) -> None:
 
 BUILT = {"native": ("PATCH", "/v1/users/nobody"), "clerk": ("PATCH", "/clerk/v1/users/nobody/metadata")}
 # Of the native API nothing is planned: it is asked for what is built one step earlier.
-PLANNED = {"native": BUILT["native"], "clerk": ("DELETE", "/clerk/v1/users/nobody/trusted_devices")}
+PLANNED = {"native": BUILT["native"], "clerk": ("DELETE", "/clerk/v1/users/nobody/trusted_devices/device_1")}
 ALL_WRONG: dict[str, Any] = {
     "method": "FOO",
     "path": "nope",

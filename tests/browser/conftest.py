@@ -14,9 +14,12 @@ from tests.browser.tab import Backend, Tab, chromium_path, missing, new_tab
 from tests.server import serving
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def chromium() -> Iterator[Browser]:
-    """The machine's Chromium, without a window."""
+    """The machine's Chromium, without a window.
+
+    Each test has its own: while it is there, Playwright keeps an event loop running, and no other test can have one.
+    """
     reason = missing()
     if reason is not None:
         # Under CI a test that cannot run is a failure, not a skip.

@@ -75,8 +75,13 @@ def test_a_key_gives_way_to_another_while_users_keep_their_secrets(inside: Insid
     assert about(looked(inside.data), "encryption").state == "ok"
 
 
-def test_what_a_backend_shares_is_encrypted_anew_too_and_its_tokens_stay_good(inside: Inside) -> None:
-    secret = inside.ok("keys", "create", "backend", "--identity").out.strip()
+@pytest.mark.parametrize("kind", ["identity", "webhook"])
+def test_what_others_sign_with_is_encrypted_anew_too_and_what_they_sign_stays_good(inside: Inside, kind: str) -> None:
+    if kind == "identity":
+        secret = inside.ok("keys", "create", "backend", "--identity").out.strip()
+    else:
+        secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        inside.ok("keys", "add-webhook", "Clerk", stdin=secret)
     file = inside.data / "secret.key"
     inside.ok("encryption", "add-key")
     assert about(looked(inside.data), "encryption").state == "warning"

@@ -247,12 +247,20 @@ def test_when_somebody_was_created_elsewhere_can_be_said_later_and_only_by_a_bac
 
 # Fields that only a backend writes: values that are kept as they are, what null is, and values that are refused.
 FIELDS: list[tuple[str, list[Any], Any, list[Any]]] = [
-    ("legal_accepted_at", [0, 1 << 52], None, [-1, 1.0, True, "now", 1 << 53]),
-    ("create_organizations_limit", [0, 5], None, [-1, 1.0, True, "5", 1 << 31]),
+    ("legal_accepted_at", [0, 1 << 52], None, [-1, 1.5, True, "now", 1 << 53]),
+    ("create_organizations_limit", [0, 5], None, [-1, 1.5, True, "5", 1 << 31]),
     ("delete_self_enabled", [False, True], True, [0, "no"]),
     ("create_organization_enabled", [False, True], True, [0, "no"]),
     ("bypass_client_trust", [True, False], False, [1, "yes"]),
 ]
+
+
+@pytest.mark.parametrize("name", ["legal_accepted_at", "create_organizations_limit"])
+def test_an_integer_may_be_written_with_a_fraction_of_nothing(name: str) -> None:
+    records = after(a())
+    run(update("user_a", {name: 7.0}), records)
+    value = getattr(stored(records, "user_a"), name)
+    assert (value, type(value)) == (7, int)
 
 
 @pytest.mark.parametrize(("name", "good", "null", "bad"), FIELDS)

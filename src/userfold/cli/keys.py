@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from userfold.core.signatures import signing_key
 from userfold.first_start import OPERATOR
 from userfold.identity_tokens import PEM_LENGTH_MAX, identity_key
 from userfold.server import open_encryption
+from userfold.settings import Settings
 from userfold.tokens import api_key, new_publishable_key, new_secret_key, webhook_key
 
 keys_cli = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, make and revoke the keys of a project.")
@@ -96,9 +98,7 @@ def create_key(
         fail("--public-key is for --identity", EXIT_USAGE)
     pem = None if public_key is None else _read_pem(public_key)
     settings = read_settings_or_fail(data=data, database_url=database_url)
-
-    def encrypt(secret: str) -> str:
-        return open_encryption(settings, make=True).encrypt(secret)
+    encrypt = _encrypting(settings)
 
     async def work(beside: Beside) -> tuple[ApiKey, str | None]:
         owner, now = await beside.project(project), beside.engine.now()
@@ -138,13 +138,15 @@ def add_webhook_key(
     except ValueError as error:
         fail(f"the signing secret is not usable: {error}", EXIT_USAGE)
 
+    settings = read_settings_or_fail(data=data, database_url=database_url)
+
     async def work(beside: Beside) -> ApiKey:
         owner = await beside.project(project)
-        key = webhook_key(owner.id, secret.strip(), name, beside.engine.now())
+        key = webhook_key(owner.id, secret.strip(), name, beside.engine.now(), encrypt=_encrypting(settings))
         await beside.run(CreateKey(project_id=owner.id, author=OPERATOR, key=key))
         return key
 
-    key = beside_the_server(read_settings_or_fail(data=data, database_url=database_url), work)
+    key = beside_the_server(settings, work)
     if as_json:
         print_json(_shown(key))
     else:
@@ -186,9 +188,14 @@ def _read_pem(file: str) -> str:
         fail(f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is no text'}", EXIT_USAGE)
 
 
+def _encrypting(settings: Settings) -> Callable[[str], str]:
+    """What encrypts a secret. The key is looked for only once there is one to encrypt."""
+    return lambda secret: open_encryption(settings, make=True).encrypt(secret)
+
+
 def _shown(key: ApiKey) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(key)
-    del shown["token_digest"], shown["signing_secret"], shown["verifier"]
+    del shown["token_digest"], shown["verifier"]
     return shown
 
 

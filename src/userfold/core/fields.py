@@ -127,11 +127,16 @@ def _permission(given: Any, stored: Any, path: str, field: Field, mint: Mint) ->
 
 
 def _time(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> int | None:
-    return None if given is None else time_ms(given, path)
+    return None if given is None else time_ms(_integer(given), path)
 
 
 def _count(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> int | None:
-    return None if given is None else count(given, path)
+    return None if given is None else count(_integer(given), path)
+
+
+def _integer(given: Any) -> Any:
+    """A number without a fraction is an integer however it is written (JSON Schema 2020-12, 6.1.1)."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
 def _choice(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str:

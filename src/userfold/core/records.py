@@ -393,9 +393,9 @@ class ApiKey(Record, frozen=True, kw_only=True):
     name: str
     token_digest: str  # SHA-256, hexadecimal
     token: str | None = None  # of a publishable key only
-    signing_secret: str | None = None  # of a webhook key only; shown to nobody
     algorithm: IdentityAlgorithm | None = None  # of an identity key only
-    verifier: str | None = None  # the same: a public key as PEM, or a shared secret, encrypted
+    # Of an identity key: a public key as PEM, or a shared secret, encrypted. Of a webhook key: its secret, encrypted.
+    verifier: str | None = None
     read_only: bool = False
     created_at: int
     revoked_at: int | None = None

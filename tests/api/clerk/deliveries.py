@@ -81,7 +81,8 @@ def clerk_user(id_: str = "user_2abAda", *, updated_at: int = 1_750_000_000_000,
 
 def add_secret(api: InProcess, project_id: str | None = None, secret: str = SECRET) -> str:
     """The id of a webhook key that a project now has."""
-    key = webhook_key(project_id or api.keys.project_id, secret, "Clerk", clock_ms())
+    encrypt = api.app.service.encryption.encrypt
+    key = webhook_key(project_id or api.keys.project_id, secret, "Clerk", clock_ms(), encrypt=encrypt)
     command = CreateKey(project_id=key.project_id, author=OPERATOR, key=key)
     api.wait_for(api.app.service.engine.run(command, EffectiveSettings()))
     api.app.service.directory.forget()

@@ -58,6 +58,8 @@ def is_impossible(failure: Failure) -> bool:
             return True
         case Failure("positive_data_acceptance", "PUT /v1/users/{id}/image", 422, _):
             return True
+        case Failure("positive_data_acceptance", "POST /v1/project/keys", 422, told) if '"public_key"' in told:
+            return True
         case Failure("negative_data_rejection", "POST /v1/batch", 200 | 413, _):
             return True
         case Failure("use_after_free", "GET /v1/users/{id}/sessions" | "GET /v1/sessions/{id}", 200, _):

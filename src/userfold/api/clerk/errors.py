@@ -50,6 +50,8 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.UserDisabled: (403, "user_banned", "User banned"),
     core.UserLocked: (403, "user_locked", "User locked"),
     core.SessionClosed: (404, "resource_not_found", "Not found"),
+    core.IdentityMissing: (403, "not_allowed_access", "Not allowed"),
+    core.IdentityInvalid: (403, "not_allowed_access", "Not allowed"),
     core.SessionNotSampled: (409, "conflict", "Conflict"),
     core.VersionMismatch: (409, "conflict", "Conflict"),
     core.TestFailed: (409, "conflict", "Conflict"),

@@ -83,20 +83,15 @@ async def sender(service: Service, request: Request) -> Caller:
         raise DeliveryInvalid(reason="svix-id, svix-timestamp and svix-signature are needed")
     # A list and no generator: every secret is tried, whichever is the right one.
     senders = [
-        caller
-        for caller in await service.directory.webhook_callers()
-        if is_signed(_key(caller), message_id, timestamp, request.body, signatures)
+        signer.caller
+        for signer in await service.directory.signers()
+        if is_signed(signing_key(signer.secret), message_id, timestamp, request.body, signatures)
     ]
     if not senders:
         raise DeliveryUnsigned
     if not is_recent(timestamp, service.engine.now()):
         raise DeliveryInvalid(reason="its svix-timestamp is over five minutes away from the clock of this server")
     return senders[0]
-
-
-def _key(caller: Caller) -> bytes:
-    assert caller.key.signing_secret is not None, "a webhook key has a secret"
-    return signing_key(caller.key.signing_secret)
 
 
 def _changed(event: dict[str, Any], request: Request) -> MirrorUser:
