@@ -304,7 +304,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     async def create(self, request: Request, command: CreateUser, id_: str, *, resends: bool) -> Applied:
         """What a creation came to; sent again because its answer was lost, it is answered with the user that it made.
 
-        `id_`: stands for who asks and for all that was sent. Raises a `Refusal`. Answer without awaiting anything more.
+        `id_`: stands for who asks and for all that was sent. Raises a `Refusal`. Answer at once: a client
+        that goes after this counts as answered.
         """
         incoming, deliveries = request.incoming, self.deliveries
         incoming.listen()  # says that the client has gone
