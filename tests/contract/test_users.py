@@ -298,6 +298,34 @@ def test_a_character_that_a_store_may_take_for_an_end_is_one_like_any_other(
     runner.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        (Part("lovelace", ("last_name",)), ["u1"]),
+        (Part("lovelace", ("first_name",)), ["u2"]),
+        (Part("lovelace", ("first_name", "last_name")), ["u1", "u2"]),
+        (Part("lovelace", ("username",)), []),
+        (Part("aß", ("first_name",)), ["u1"]),  # two letters that are three once they are folded
+        (Part("aß", ("last_name",)), ["u2"]),
+        (Part("lo", ("last_name",)), ["u1"]),
+        (Part("lo", ("username",)), []),
+    ],
+)
+def test_a_part_of_a_value_is_looked_for_in_values_of_its_kinds_alone(
+    store: Store, runner: asyncio.Runner, part: Part, found: list[str]
+) -> None:
+    users = (
+        User(id="u1", first_name="Grass", last_name="Lovelace", version=1),
+        User(id="u2", first_name="Lovelace", last_name="Grass", version=1),
+    )
+
+    async def scenario() -> list[str]:
+        await put(store, *users, *(change(user.id) for user in users))
+        return sorted(user.id for user in await store.users(msgspec.structs.replace(ALL, parts=(part,))))
+
+    assert runner.run(scenario()) == found
+
+
 def test_a_text_that_no_value_can_have_finds_nobody_at_once(store: Store, runner: asyncio.Runner) -> None:
     async def scenario() -> None:
         await put(store, User(id="u1", name="a\u0315\u0300", version=1), change("u1"))
