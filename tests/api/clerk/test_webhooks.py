@@ -210,7 +210,8 @@ def test_a_secret_key_opens_nothing_here_and_a_webhook_secret_nothing_else(clerk
         assert clerk.ask("GET", path, key=SECRET).status_code == 401
 
 
-@pytest.mark.parametrize("away_s", [-301, 301])
+# Away from the limit of 300 s, because the server's clock goes on; the limit itself is in tests/core/test_signatures.py.
+@pytest.mark.parametrize("away_s", [-310, 310])
 def test_a_delivery_that_is_too_old_or_from_the_future_is_refused(clerk: InProcess, away_s: int) -> None:
     reply = deliver(clerk, event("user.created", clerk_user()), at_s=clock_ms() // 1000 + away_s)
     assert refused(reply) == (400, "malformed_request_parameters")
