@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 from userfold.core.commands import Command, CreateUser, Edit, UpdateUser
 from userfold.core.export_line import read_line
 from userfold.core.jsontext import decode

@@ -21,7 +21,8 @@ import uvloop
 
 from bench import parts, slow_disk
 from userfold.api.wire import Service
-from userfold.app import App, clock_ms
+from userfold.app import App
+from userfold.clock import clock_ms
 from userfold.directory import Directory
 from userfold.engine import Engine, Limits
 from userfold.first_start import first_keys, make_first_project

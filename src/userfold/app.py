@@ -5,7 +5,6 @@ request → App (by the first part of the path) → an API's routes.py → its h
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from userfold import __version__, metrics
@@ -19,6 +18,7 @@ from userfold.api.milana import wire as milana_wire
 from userfold.api.native import errors as native_errors
 from userfold.api.native import pages as native_pages
 from userfold.api.native import routes as native
+from userfold.clock import clock_ms
 from userfold.core.image_names import content_type_of_image, is_image_name
 from userfold.directory import Directory
 from userfold.encryption import Encryption
@@ -32,11 +32,6 @@ DEFAULT_IMAGE = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64"><rect width="64" height="64" fill="#d5dae1"/>'
     b'<circle cx="32" cy="25" r="11" fill="#fff"/><path d="M10 60a22 20 0 0 1 44 0z" fill="#fff"/></svg>'
 )
-
-
-def clock_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class App:

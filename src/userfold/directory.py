@@ -11,11 +11,12 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from userfold.core.records import ApiKey, AttributeDefinition, EffectiveSettings, Project, Record, Segment
+from userfold.core.project_rules import effective_settings
+from userfold.core.records import ApiKey, EffectiveSettings, Project
 from userfold.identity_tokens import VerificationKey, verification_key
 from userfold.storage.port import Store, StoreError, StoreUnavailable
 from userfold.tokens import digest, has_secret
@@ -42,28 +43,6 @@ class Signer(msgspec.Struct, frozen=True):
 
     caller: Caller
     secret: str
-
-
-def effective_settings(
-    projects: Iterable[Project], segments: Sequence[Record], attributes: Sequence[Record]
-) -> dict[str, EffectiveSettings]:
-    """{project id: its settings as commands see them}"""
-    alive: dict[str, set[str]] = defaultdict(set)
-    for segment in segments:
-        if isinstance(segment, Segment) and segment.deleted_at is None:
-            alive[segment.project_id].add(segment.id)
-    defined: dict[str, dict[str, AttributeDefinition]] = defaultdict(dict)
-    for attribute in attributes:
-        if isinstance(attribute, AttributeDefinition):
-            defined[attribute.project_id][attribute.name] = attribute
-    return {
-        project.id: EffectiveSettings(
-            **msgspec.structs.asdict(project.settings),
-            segments=frozenset(alive[project.id]),
-            attributes=defined[project.id],
-        )
-        for project in projects
-    }
 
 
 def _cannot_decrypt(encrypted: str) -> str:

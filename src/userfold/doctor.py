@@ -16,7 +16,7 @@ from userfold.encryption import Encryption, SecretUnreadable
 from userfold.first_start import KEYS_FILE
 from userfold.key_rotation import pages_of_totp_secrets, shared_secrets
 from userfold.locks import FOLDER_LOCK, CannotLock, holder, lock_of
-from userfold.server import open_encryption, open_store
+from userfold.opening import open_encryption, open_store
 from userfold.settings import Settings, variables
 from userfold.storage.port import Finding, MaintainedStore, SchemaTooNew, StoreError
 

@@ -21,14 +21,12 @@ import uvloop
 from userfold.app import App, build_app
 from userfold.core.records import Project
 from userfold.core.signatures import signing_key
-from userfold.encryption import Encryption, make_key_file, read_keys
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.images import images_in
 from userfold.locks import hold_data
-from userfold.settings import PostgresAddress, Settings
-from userfold.storage.port import MaintainedStore, Store, StoreUnavailable
-from userfold.storage.postgres.store import PostgresStore
-from userfold.storage.sqlite.store import SQLiteStore
+from userfold.opening import open_encryption, open_store
+from userfold.settings import Settings
+from userfold.storage.port import Store
 from userfold.sweeps import Sweeper
 from userfold.workers import run_workers
 
@@ -66,28 +64,6 @@ def serve(settings: Settings, say: TextIO = sys.stdout, *, workers: int = 1) -> 
             work(ready)
         else:
             run_workers(workers, work, ready)
-
-
-def open_store(settings: Settings) -> MaintainedStore:
-    """The store that the settings name. Raises `StoreUnavailable`."""
-    if isinstance(settings.database, PostgresAddress):
-        return PostgresStore(settings.database.url)
-    return SQLiteStore(settings.database)
-
-
-def open_encryption(settings: Settings, *, make: bool) -> Encryption:
-    """With the keys that the settings name. `make` a key if there is none. Raises `StoreUnavailable`."""
-    if settings.encryption_keys:
-        return Encryption(settings.encryption_keys)
-    if settings.database_file is None:
-        raise StoreUnavailable(
-            "over PostgreSQL, USERFOLD_ENCRYPTION_KEY must be set, and the same for every process;"
-            " `userfold encryption new-key` prints one"
-        )
-    file = settings.encryption_key_file
-    if make and make_key_file(file):
-        log.info("a new encryption key was made: %s. Keep a copy of it, apart from the backups", file)
-    return Encryption(read_keys(file))
 
 
 def own_address(settings: Settings, address: str) -> str:

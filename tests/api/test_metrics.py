@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.api.browser import Browser
 from tests.server import InProcess, Keys, in_process, serving
 from userfold import __version__
-from userfold.app import App, clock_ms
+from userfold.app import App
+from userfold.clock import clock_ms
 from userfold.engine import Engine, Limits
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import StoreFull

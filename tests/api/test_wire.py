@@ -23,7 +23,8 @@ from tests.server import BOUND_S, InProcess, Keys, Server, in_process, serving
 from userfold.api import bodies, wire
 from userfold.api.clerk import routes as clerk
 from userfold.api.native import routes as native
-from userfold.app import App, clock_ms
+from userfold.app import App
+from userfold.clock import clock_ms
 from userfold.core.records import Change, Key, Record
 from userfold.engine import Engine, Limits
 from userfold.logs import formatter

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from userfold.app import clock_ms
 from userfold.cli import main
+from userfold.clock import clock_ms
 from userfold.engine import Engine
 from userfold.first_start import first_keys, make_project
 from userfold.settings import read_settings

@@ -18,7 +18,7 @@ from tests.cli.inside import Inside
 from tests.cli.test_backup import damage
 from tests.cli.test_migrate import make_old
 from tests.server import serving
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 from userfold.doctor import examine
 from userfold.settings import read_settings, variables
 from userfold.storage.port import Finding

@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.inside import Inside, with_store
 from tests.server import BOUND_S, USERFOLD, environment, serving, userfold
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 from userfold.core.commands import CreateAttribute
 from userfold.core.records import EffectiveSettings, Project
 from userfold.engine import Engine

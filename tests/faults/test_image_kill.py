@@ -18,7 +18,7 @@ import pytest
 
 from tests.api.pictures import opened, picture
 from tests.server import Server, serving, wait_until
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 from userfold.core.image_rules import UNNAMED_IMAGES_KEPT_MS
 from userfold.directory import Directory
 from userfold.engine import Engine

@@ -24,7 +24,7 @@ from tests.transfer.moving import (
     verifies,
 )
 from userfold import transfer
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 from userfold.core.commands import Command, DeleteUser, Edit, UpdateUser
 from userfold.core.errors import DomainError
 from userfold.core.records import EffectiveSettings, Key, Secrets, Session

@@ -9,15 +9,15 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
-from userfold.app import clock_ms
 from userfold.cli.saying import EXIT_FAILED, EXIT_USAGE, fail
+from userfold.clock import clock_ms
 from userfold.core.applied import Applied
 from userfold.core.commands import Command
 from userfold.core.errors import DomainError, InputError
+from userfold.core.project_rules import effective_settings
 from userfold.core.records import EffectiveSettings, Project
-from userfold.directory import effective_settings
 from userfold.engine import Engine
-from userfold.server import open_store
+from userfold.opening import open_store
 from userfold.settings import SettingInvalid, Settings, read_settings
 from userfold.storage.port import MaintainedStore, StoreError
 

@@ -9,7 +9,7 @@ from userfold.cli.options import DatabaseOption, DataOption, JsonOption
 from userfold.cli.saying import EXIT_USAGE, counted, fail, print_json, print_line
 from userfold.encryption import make_key_file, new_key, put_key_first
 from userfold.key_rotation import Rotation, rotate
-from userfold.server import open_encryption
+from userfold.opening import open_encryption
 from userfold.storage.port import StoreError
 
 encryption_cli = typer.Typer(

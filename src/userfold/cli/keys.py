@@ -18,7 +18,7 @@ from userfold.core.records import ApiKey
 from userfold.core.signatures import signing_key
 from userfold.first_start import OPERATOR
 from userfold.identity_tokens import PEM_LENGTH_MAX, identity_key
-from userfold.server import open_encryption
+from userfold.opening import open_encryption
 from userfold.settings import Settings
 from userfold.tokens import api_key, new_publishable_key, new_secret_key, webhook_key
 

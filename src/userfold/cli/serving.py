@@ -11,8 +11,6 @@ from userfold.cli.options import DatabaseOption, DataOption
 from userfold.cli.saying import EXIT_FAILED, EXIT_LOCKED, EXIT_USAGE, fail
 from userfold.locks import CannotLock, InUse
 from userfold.logs import set_up_logging
-from userfold.server import CannotStart
-from userfold.server import serve as serve_forever
 from userfold.settings import DEFAULT_HOST, DEFAULT_PORT
 from userfold.storage.port import StoreError
 from userfold.workers import WorkersFailed
@@ -42,6 +40,10 @@ def serve(
     if workers > 1 and settings.database_file is not None:
         fail("SQLite has one writing process, so --workers must be 1", EXIT_USAGE)
     set_up_logging(settings.log_format)
+    # Imported here, because the other commands need none of it, and it takes as long as all that they need.
+    from userfold.server import CannotStart
+    from userfold.server import serve as serve_forever
+
     try:
         serve_forever(settings, workers=workers)
     except InUse as error:

@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -18,7 +18,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from userfold.api.clerk.mirroring import digests_in, mirroring_line
 from userfold.backup import BackupImpossible, refuse_target, sync
 from userfold.cli.beside import Beside, beside_the_server, read_settings_or_fail, told
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption, ProjectOption
@@ -32,9 +31,10 @@ from userfold.cli.saying import (
     say_failure,
     visible,
 )
+from userfold.core.commands import Command
 from userfold.core.errors import DomainError, IdentifierTaken
 from userfold.encryption import Encryption
-from userfold.server import open_encryption
+from userfold.opening import open_encryption
 from userfold.storage.port import Store
 from userfold.transfer import IMPORT, LINE_BYTES_MAX, ImportStopped, OnTaken, Report, export_lines, import_lines
 
@@ -132,7 +132,7 @@ def import_users(
                     lines,
                     encryption,
                     on_taken=on_taken,
-                    to_command=None if source is None else partial(mirroring_line, owner.id, IMPORT, digests),
+                    to_command=None if source is None else _mirroring(owner.id, digests),
                     noted=lambda report: shown(report.bytes),
                 )
             except ImportStopped as stopped:
@@ -157,8 +157,17 @@ def _refuse_contradictions(source: str | None, passwords: Path | None, *, skip: 
         fail("--from clerk takes over what is newer, so it takes neither --skip nor --replace", EXIT_USAGE)
 
 
+def _mirroring(project_id: str, digests: Mapping[str, str]) -> Callable[[bytes], Command]:
+    # Imported here and below, because it brings an API along, and no other command needs one.
+    from userfold.api.clerk.mirroring import mirroring_line
+
+    return partial(mirroring_line, project_id, IMPORT, digests)
+
+
 def _digests(file: Path) -> dict[str, str]:
     """{user id: digest of its password} of an export of Clerk's dashboard. What cannot be verified here is counted."""
+    from userfold.api.clerk.mirroring import digests_in
+
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
             digests, left_out = digests_in(opened)

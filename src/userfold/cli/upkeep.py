@@ -15,14 +15,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from userfold.app import clock_ms
 from userfold.backup import Backup, BackupImpossible, back_up
 from userfold.cli.beside import read_settings_or_fail, refuse_missing_database
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption
 from userfold.cli.saying import EXIT_FAILED, EXIT_LOCKED, counted, fail, print_json, print_line, print_table, size
+from userfold.clock import clock_ms
 from userfold.doctor import examine
 from userfold.locks import CannotLock, InUse, hold_data
-from userfold.server import open_store
+from userfold.opening import open_store
 from userfold.settings import Settings
 from userfold.storage.port import BacksUp, Schema, StoreError
 from userfold.storage.port import Progress as OnProgress

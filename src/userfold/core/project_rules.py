@@ -1,7 +1,9 @@
-"""The rules about a project itself: its settings and its keys."""
+"""The rules about a project itself: its settings and its keys, and what commands see of all that it defines."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,9 +16,40 @@ from userfold.core.errors import FieldInvalid, FieldUnknown, KeyNotFound, Projec
 from userfold.core.fields import normal
 from userfold.core.ids import Mint
 from userfold.core.reading import Records, Writes, match_version, read
-from userfold.core.records import ApiKey, EffectiveSettings, Key, Project, ProjectSettings
+from userfold.core.records import (
+    ApiKey,
+    AttributeDefinition,
+    EffectiveSettings,
+    Key,
+    Project,
+    ProjectSettings,
+    Record,
+    Segment,
+)
 
 USE_NOTED_EVERY_MS = 60_000
+
+
+def effective_settings(
+    projects: Iterable[Project], segments: Sequence[Record], attributes: Sequence[Record]
+) -> dict[str, EffectiveSettings]:
+    """{project id: its settings as commands see them}"""
+    alive: dict[str, set[str]] = defaultdict(set)
+    for segment in segments:
+        if isinstance(segment, Segment) and segment.deleted_at is None:
+            alive[segment.project_id].add(segment.id)
+    defined: dict[str, dict[str, AttributeDefinition]] = defaultdict(dict)
+    for attribute in attributes:
+        if isinstance(attribute, AttributeDefinition):
+            defined[attribute.project_id][attribute.name] = attribute
+    return {
+        project.id: EffectiveSettings(
+            **msgspec.structs.asdict(project.settings),
+            segments=frozenset(alive[project.id]),
+            attributes=defined[project.id],
+        )
+        for project in projects
+    }
 
 
 def create_project(command: CreateProject, records: Records, mint: Mint, settings: EffectiveSettings) -> Applied:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from tests.server import InProcess
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 from userfold.core.commands import CreateKey
 from userfold.core.records import EffectiveSettings
 from userfold.first_start import OPERATOR

@@ -21,7 +21,7 @@ import httpx
 
 from tests.server import InProcess
 from userfold.api.clerk.session_handlers import LIFETIME_MS
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 
 FOLDER = Path(__file__).parent
 PUBLIC_URL = "http://userfold.test"

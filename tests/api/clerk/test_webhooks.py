@@ -18,7 +18,7 @@ from tests.api.clerk.deliveries import (
     signed,
 )
 from tests.server import InProcess, Keys
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 
 ID = "user_2abAda"
 
@@ -210,7 +210,7 @@ def test_a_secret_key_opens_nothing_here_and_a_webhook_secret_nothing_else(clerk
         assert clerk.ask("GET", path, key=SECRET).status_code == 401
 
 
-# Away from the limit of 300 s, because the server's clock goes on; the limit itself is in tests/core/test_signatures.py.
+# Well away from 300 s, because the clock goes on; the limit itself is in tests/core/test_signatures.py.
 @pytest.mark.parametrize("away_s", [-310, 310])
 def test_a_delivery_that_is_too_old_or_from_the_future_is_refused(clerk: InProcess, away_s: int) -> None:
     reply = deliver(clerk, event("user.created", clerk_user()), at_s=clock_ms() // 1000 + away_s)

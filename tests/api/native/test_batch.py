@@ -20,7 +20,8 @@ import pytest
 from tests.server import BOUND_S, InProcess, Keys, Server, serving, wait_until
 from userfold.api.bodies import LINE_BYTES_MAX
 from userfold.api.native.shapes import BATCH_ITEMS_MAX as ITEMS_MAX
-from userfold.app import App, clock_ms
+from userfold.app import App
+from userfold.clock import clock_ms
 from userfold.engine import Engine, Limits
 
 NDJSON = "application/x-ndjson"

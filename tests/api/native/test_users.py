@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.server import InProcess
-from userfold.app import clock_ms
+from userfold.clock import clock_ms
 
 DOCUMENT: dict[str, Any] = {
     "external_id": "u-1",
