@@ -242,6 +242,7 @@ def main() -> None:
     keys = {hashlib.sha256(token).hexdigest(): (new_id("prj_"), new_id("ak_"))}
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 50)  # as `userfold/server.py` has it
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(users, keys, listener))
 

@@ -77,6 +77,7 @@ def main() -> None:
     listener.bind(("127.0.0.1", parser.parse_args().port))
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 50)  # as `userfold/server.py` has it
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Server(config(make_app(os.environ["BENCH_TOKEN"]))).serve([listener]))
 

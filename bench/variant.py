@@ -27,7 +27,7 @@ from userfold.directory import Directory
 from userfold.engine import Engine, Limits
 from userfold.first_start import first_keys, make_first_project
 from userfold.logs import set_up_logging
-from userfold.server import _listen, _Server
+from userfold.server import GC_THRESHOLDS, _listen, _Server
 from userfold.settings import read_settings
 from userfold.storage.sqlite.store import SQLiteStore
 
@@ -45,6 +45,7 @@ async def serve(arguments: argparse.Namespace, listener: socket.socket, stopwatc
         await make_first_project(engine, first_keys(settings, engine.now()))
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     if stopwatch is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stopwatch.turn)
     try:
