@@ -144,6 +144,12 @@ def test_what_is_wrong_with_one_event_costs_no_other(odd: bytes) -> None:
     assert found.ends
 
 
+@pytest.mark.parametrize("odd", [b"null", b"0", b"1", b'"true"', b"{}"])
+def test_only_true_says_that_an_app_stopped_recording(odd: bytes) -> None:
+    found = read(b'{"isClientAbort": ' + odd + b', "events": [' + FINE + b"]}")
+    assert (len(found.events), found.ends) == (1, False)
+
+
 def test_a_batch_of_too_many_odd_events_is_not_read_one_by_one() -> None:
     assert len(read(b'{"events": [' + b"0," * 1_000 + FINE + b"]}").events) == 1
     with pytest.raises(JsonInvalid):

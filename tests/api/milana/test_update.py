@@ -108,11 +108,13 @@ BAD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("body", [body for _, body in BAD], ids=[name for name, _ in BAD])
-def test_bad_input_is_refused_and_nothing_is_stored(page: Page, body: Any) -> None:
+def test_bad_input_is_refused_and_nothing_is_stored(page: Page, body: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     page.init()
     before = page.api.writes
     reply = page.ask("/update", body)
     assert (reply.status_code, reply.json()) == (400, BAD_REQUEST)
+    assert "refused (" in caplog.text, "only the log says why"
     assert (page.api.writes, page.users("u-1")) == (before, [])
 
 
@@ -215,6 +217,7 @@ def test_a_session_that_is_not_sampled_is_told_so_and_stores_nothing_of_what_it_
     before = page.api.writes
     assert page.update({"userId": "u-1"}) == FAILED | {"errorCode": "SESSION_NOT_SAMPLED"}
     assert page.update(None, {"metadata": {"b": 1}}) == FAILED | {"errorCode": "SESSION_NOT_SAMPLED"}
+    assert page.record() == page.dropped | {"sampled": False}
     assert (page.api.writes, page.users("u-1"), page.session()["metadata"]) == (before, [], {})
     setting(page, unsampled_updates="apply")
     assert page.update({"userId": "u-1"}) == {"success": True, "sampled": False, "sessionId": page.session_id}

@@ -44,7 +44,7 @@ TABLE: dict[type[Exception], tuple[int, str, bool]] = {
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """Milana's answer for a refusal."""
     status, code, restarts = wire.row_of(TABLE, refusal)
-    if isinstance(refusal, core.DomainError) and not isinstance(refusal, wire.WireRefusal):
+    if isinstance(refusal, core.DomainError) and (code == "BAD_REQUEST" or not isinstance(refusal, wire.WireRefusal)):
         log.info("refused (%s): %s", refusal.code, wire.message_of(refusal), extra=about(request_id))
     body = {"success": False, "shouldRestartSession": restarts, "errorCode": code}
     return wire.json_reply(status, body, *wire.refusal_headers(refusal, status))
