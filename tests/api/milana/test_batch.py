@@ -235,7 +235,7 @@ def test_how_a_recording_performs_is_taken_and_thrown_away(recording: Page) -> N
 
 
 def test_an_identity_token_in_an_event_is_not_kept() -> None:
-    events = [tracked("a", 1, **{"plan": "pro", "$identity_token": "ey…"})]
+    events = [tracked("a", 1, **{"plan": "pro", "$identity_token": "ey…", "identityToken": "ey…"})]
     (event,) = read(json.dumps({"events": events}).encode()).events
     assert event.properties == {"plan": "pro"}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from userfold.api.milana.wire import TOKEN_KEY
+from userfold.api.milana.wire import TOKEN_NAMES
 from userfold.core import jsontext
 from userfold.core.commands import BrowserEvent
 from userfold.core.errors import InputError, JsonInvalid, JsonTooDeep
@@ -128,7 +128,7 @@ def _of_payload(payload: dict[str, Any], at: int) -> BrowserEvent | None:
     attributes = payload.get("attributes")
     match payload:
         case {"type": 1, "name": str() as name} if attributes is None or isinstance(attributes, dict):
-            properties = {key: value for key, value in (attributes or {}).items() if key != TOKEN_KEY}
+            properties = {key: value for key, value in (attributes or {}).items() if key not in TOKEN_NAMES}
             return BrowserEvent(name=name, properties=properties, occurred_at=at)
         case {"type": 2, "attributes": {"url": str()}}:
             return BrowserEvent(name=PAGE_VIEW, properties=_page_view(payload), occurred_at=at)

@@ -20,6 +20,7 @@ SESSION_ID = b"x-milana-session-id"
 # Where the unmodified SDK can carry an identity token. It is taken out whatever the project's mode is.
 TOKEN_MEMBER = "identityToken"  # noqa: S105 - the name of a member
 TOKEN_KEY = "$identity_token"  # noqa: S105 - the same
+TOKEN_NAMES = (TOKEN_MEMBER, TOKEN_KEY)
 
 
 class NamedUser(msgspec.Struct, frozen=True, kw_only=True):
