@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tests.server import InProcess
 from userfold.api import bodies, wire
 from userfold.api.bodies import LINE_BYTES_MAX, LINES_BYTES_MAX, BodyTooLarge, ClientGone, Incoming, ReadAhead
+from userfold.api.large_bodies import LargeBodies
 from userfold.api.native.errors import error_reply
-from userfold.core.errors import UserNotFound
+from userfold.core.errors import JsonInvalid, UserNotFound
 from userfold.engine import Overloaded
 from userfold.storage.memory import MemoryStore
 
@@ -133,6 +134,29 @@ def test_how_a_body_is_cut_into_pieces_does_not_matter(text: str, sizes: list[in
     got = taken(*pieces, last(body))
     assert [(number, line.strip()) for number, line in got[:-1]] == wanted
     assert got[-1] is True
+
+
+# Large bodies.
+
+
+def test_what_of_a_large_body_never_comes_keeps_no_room_from_others(runner: asyncio.Runner) -> None:
+    async def scenario() -> bytes:
+        large = LargeBodies(waiting_bytes_max=10, arrival_s_max=0)
+        broken_off = [part(b"0123456789")]
+
+        async def receive() -> bodies.Message:
+            return broken_off.pop() if broken_off else await asyncio.Future()
+
+        async def receive_all() -> bodies.Message:
+            return last(b"9876543210")
+
+        with pytest.raises(JsonInvalid, match="had not arrived"):
+            await large.read(Incoming(receive, {}, ReadAhead()), bytes, gzipped=False)
+        content = await large.read(Incoming(receive_all, {}, ReadAhead()), bytes, gzipped=False)
+        large.close()
+        return content
+
+    assert runner.run(scenario()) == b"9876543210"
 
 
 # Pieces.

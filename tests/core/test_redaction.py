@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import in_order
-from userfold.core.redaction import is_address, redacted
+from userfold.core.redaction import is_address, redacted, redacted_in
 
 R = "--redacted--"
 ADDRESSES: list[tuple[str, str]] = [
@@ -50,3 +50,19 @@ def test_secrets_users_and_fragments_are_taken_out(address: str, kept: str) -> N
 )
 def test_what_begins_as_the_address_of_a_page_is_one(text: str, is_one: bool) -> None:
     assert is_address(text) == is_one
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", ""),
+        ("?token=S is no address", "?token=S is no address"),
+        (" https://a/?q=a b&token=S", f" https://a/?q=a b&token={R}"),
+        ("from https://u:S@a/?key=S#S to HTTP://b/?code=S.", f"from https://a/?key={R} to HTTP://b/?code={R}"),
+        ('<a href="https://a/?key=S">b</a>', f'<a href="https://a/?key={R}">b</a>'),
+    ],
+    ids=in_order,
+)
+def test_addresses_in_a_text_lose_their_secrets(text: str, kept: str) -> None:
+    assert redacted_in(text) == kept
+    assert redacted_in(kept) == kept

@@ -366,6 +366,19 @@ def test_what_is_done_becomes_events_of_the_linked_user() -> None:
     assert stored(records, "user_a").version == 1
 
 
+def test_no_address_in_an_event_is_kept_with_its_secrets() -> None:
+    records = after(A)
+    session(records, user_id="user_a")
+    links = [{"url": "/?key=S", "to": ["https://a/?key=S#S", 1, None]}]
+    run(record(did("went to https://a/?key=S", title="at https://a/?key=S", links=links)), records)
+    (event,) = events_in(records)
+    assert event.name == "went to https://a/?key=--redacted--"
+    assert event.properties == {
+        "title": "at https://a/?key=--redacted--",
+        "links": [{"url": "/?key=--redacted--", "to": ["https://a/?key=--redacted--", 1, None]}],
+    }
+
+
 def test_an_event_is_kept_once_by_session_time_and_content() -> None:
     records = after(A)
     session(records, user_id="user_a")

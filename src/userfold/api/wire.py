@@ -407,6 +407,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 Handler = Callable[[Service, Request], Awaitable[Reply]]
 ErrorReply = Callable[[Refusal, str], Reply]  # of a refusal and the id of its request
+RefusedReply = Callable[[Refusal, Mapping[bytes, bytes]], Reply]  # of a refusal and the headers of its request
 
 
 class Callers(msgspec.Struct, frozen=True, kw_only=True):
@@ -433,7 +434,7 @@ class Route(msgspec.Struct, frozen=True):
     streams: bool = False
     draws: Kind | None = None
     body_bytes_max: int = BODY_BYTES_MAX
-    refuse: ErrorReply | None = None
+    refuse: RefusedReply | None = None
 
 
 class Answered:
@@ -529,12 +530,12 @@ class Api:
             incoming.listen()
             return reply, await anext(reply.pieces, None)
         except (DomainError, StoreError, Busy) as refusal:
-            return self._refuse(refusal, request_id, seen.answered.route), None
+            return self._refuse(refusal, request_id, headers, seen.answered.route), None
         except ClientGone:
             raise
         except Exception:
             log.exception("%s %r broke", scope["method"], scope["path"], extra=about(request_id))
-            return self._refuse(CommandBroken(), request_id, seen.answered.route), None
+            return self._refuse(CommandBroken(), request_id, headers, seen.answered.route), None
 
     def answered(self) -> Iterator[Answered]:
         """What was answered since the start, by route; the one without a method is for all that is no route."""
@@ -586,9 +587,9 @@ class Api:
             self._check_request(request)
         return await route.handler(self._service, request)
 
-    def _refuse(self, refusal: Refusal, request_id: str, route: Route) -> Reply:
+    def _refuse(self, refusal: Refusal, request_id: str, headers: Mapping[bytes, bytes], route: Route) -> Reply:
         self.refusals[refusal.code] = self.refusals.get(refusal.code, 0) + 1
-        return (route.refuse or self._error_reply)(refusal, request_id)
+        return self._error_reply(refusal, request_id) if route.refuse is None else route.refuse(refusal, headers)
 
     def _draw(self, kind: Kind, caller: Caller, address: str) -> None:
         """Raises `RateLimited`. Before the body is read: what is refused anyway need not be taken in."""

@@ -326,9 +326,9 @@ class ProjectSettings(Record, frozen=True, kw_only=True):
     # What browsers behind one address may do; 0 refuses all. An office, a campus or a mobile network shares an address:
     # some hundred people may open an app in the same minute, few of them for the first time, and each open page sends
     # an update every few seconds. An attacker with one address is kept to what a disk and an operator can bear.
-    new_sessions_per_minute: PerMinute = 300
-    new_users_per_minute: PerMinute = 120
-    writes_per_minute: PerMinute = 3_000
+    new_sessions_per_minute: PerMinute = 1_000
+    new_users_per_minute: PerMinute = 500
+    writes_per_minute: PerMinute = 10_000
     allowed_origins: Annotated[tuple[Origin, ...], msgspec.Meta(max_length=100)] = ()  # of pages; none: all are
     sampling_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0  # the share of tracking sessions that are sampled
     unsampled_updates: Literal["refuse", "apply"] = "refuse"  # what a session that is not sampled says

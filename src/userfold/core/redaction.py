@@ -14,6 +14,7 @@ REDACTED = "--redacted--"
 _NAMES = frozenset({"jwt", "code"})
 _IN_NAMES = ("token", "password", "secret", "key", "auth", "nonce", "csrf")
 _ADDRESS = re.compile(r"\s*(https?|wss?|ftp):/?/?", re.IGNORECASE)
+_IN_TEXT = re.compile(r"\b(https?|wss?|ftp)://[^\s\"'<>]+", re.IGNORECASE)
 _USER_INFO = re.compile(r"(\A[^/]*//)[^/]*@")
 
 
@@ -26,6 +27,11 @@ def redacted(address: str) -> str:
     """`address` with the values of suspicious names in its query replaced, and without user and fragment."""
     before, question_mark, query = address.partition("#")[0].partition("?")
     return _USER_INFO.sub(r"\1", before) + question_mark + "&".join(map(_redacted, query.split("&")))
+
+
+def redacted_in(text: str) -> str:
+    """`text` with all addresses of pages in it redacted; one that begins as an address is one to its end."""
+    return redacted(text) if is_address(text) else _IN_TEXT.sub(lambda found: redacted(found[0]), text)
 
 
 def _redacted(pair: str) -> str:

@@ -28,7 +28,7 @@ from userfold.core.merge import merge_bag
 from userfold.core.presence import context
 from userfold.core.reading import Records, Writes, read_all
 from userfold.core.records import Bag, Context, EffectiveSettings, Event, Key, Session
-from userfold.core.redaction import is_address, redacted
+from userfold.core.redaction import redacted, redacted_in
 from userfold.core.tracking import IDLE_MS, ended, is_due, keep, note_active, open_session, session_to_resume
 from userfold.core.trust import Author
 from userfold.core.user_rules import upsert
@@ -204,8 +204,14 @@ def _clean(told: Context) -> Context:
 
 
 def _clean_property(name: str, value: Any) -> Any:
-    """An address without its secrets; any other value as it is. A `url` is one, also if it begins with its path."""
-    return redacted(value) if isinstance(value, str) and (name == "url" or is_address(value)) else value
+    """A value without the secrets of the addresses in it. A `url` is one, also if it begins with its path."""
+    if isinstance(value, dict):
+        return {inner: _clean_property(inner, given) for inner, given in value.items()}
+    if isinstance(value, list):
+        return [_clean_property(name, given) for given in value]
+    if not isinstance(value, str):
+        return value
+    return redacted(value) if name == "url" else redacted_in(value)
 
 
 def _new_events(command: RecordFromSession, session: Session, records: Records, now: int) -> list[Event]:
@@ -223,7 +229,7 @@ def _new_events(command: RecordFromSession, session: Session, records: Records, 
 def _event(author: Author, session: Session, given: BrowserEvent, now: int) -> Event | None:
     properties = {name: _clean_property(name, value) for name, value in given.properties.items()}
     try:
-        name = normal(identifiers.label, given.name, "/name")
+        name = normal(identifiers.label, redacted_in(given.name), "/name")
         check_bag(properties, "/properties")
     except InputError:
         return None

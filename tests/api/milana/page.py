@@ -71,6 +71,11 @@ class Page:
         answer: dict[str, Any] = reply.json()
         return answer
 
+    @property
+    def dropped(self) -> dict[str, Any]:
+        """What the SDK is told of a batch of which nothing is kept."""
+        return {"success": True, "sampled": True, "sessionId": self.session_id, "shouldRestartSession": False}
+
     def session(self) -> dict[str, Any]:
         """The session, as the native API shows it."""
         reply = self.api.ask("GET", f"/v1/sessions/{self.session_id}")

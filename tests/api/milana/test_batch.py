@@ -12,10 +12,8 @@ import pytest
 from tests.api.milana.page import Page, tracked
 from userfold.api.bodies import BodyTooLarge
 from userfold.api.large_bodies import BYTES_MAX, inflated
-from userfold.api.milana.recordings import read
-
-DROPPED = {"success": True, "shouldRestartSession": False}
-STOP = {"success": False, "shouldRestartSession": False, "errorCode": "SESSION_NOT_IDENTIFIED"}
+from userfold.api.milana.recordings import COMMAS_MAX, read
+from userfold.core.errors import JsonInvalid
 
 
 def refused(page: Page, code: str) -> float:
@@ -116,8 +114,53 @@ def test_a_batch_that_is_none_is_taken_and_dropped(recording: Page, content: byt
 def test_an_event_that_is_none_takes_no_other_with_it(recording: Page) -> None:
     twice = b'{"type": 5, "timestamp": 1, "data": {"tag": "V", "tag": "V", "payload": {"type": 1, "name": "a"}}}'
     fine = json.dumps(tracked("fine", 1)).encode()
-    assert recording.ask("/batch", content=b'{"events": [' + twice + b", " + fine + b"]}").json()["success"]
+    half = rb'{"type": 3, "timestamp": 1, "data": {"text": "\ud83d"}}'
+    content = b'{"events": [' + b", ".join((twice, half, b"null", fine)) + b"]}"
+    assert recording.ask("/batch", content=content).json()["success"]
     assert names(recording) == ["fine"]
+
+
+# What may stand beside an event that is fine.
+ODD: list[bytes] = [
+    b"null", b"7", b'"a"', b"[]", b"{}", b'{"type": 5}', b'{"type": 5, "data": {}}', b'{"type": 5, "timestamp": 1}',
+    b'{"type": "5", "timestamp": 1, "data": {}}', b'{"type": 5, "timestamp": true, "data": {}}',
+    b'{"type": 5, "timestamp": 1e400, "data": {}}',
+    b'{"type": 3, "timestamp": 1, "data": {"text": "half of a character: \\ud83d"}}',
+    b'{"type": 3, "timestamp": 1, "data": {"text": "\\\\\\uDE00 \\ud83d\\ud83d\\ude00"}}',
+    b'{"type": 5, "timestamp": 1, "data": {"tag": "V", "payload": {"type": 1, "name": "half of one: \\ud83d"}}}',
+]  # fmt: skip
+
+
+FINE = (
+    rb'{"type": 5, "timestamp": 1, "data": {"tag": "V", "payload":'
+    rb' {"type": 1, "name": "fine", "attributes": {"a": "\\ud83d \ud83d\ude00"}}}}'
+)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_what_is_wrong_with_one_event_costs_no_other(odd: bytes) -> None:
+    found = read(b'{"events": [' + b", ".join((odd, FINE, odd)) + b'], "isClientAbort": true}')
+    assert [(event.name, event.properties) for event in found.events] == [("fine", {"a": "\\ud83d \U0001f600"})]
+    assert found.ends
+
+
+@pytest.mark.parametrize("odd", [b"null", b"0", b"1", b'"true"', b"{}"])
+def test_only_true_says_that_an_app_stopped_recording(odd: bytes) -> None:
+    found = read(b'{"isClientAbort": ' + odd + b', "events": [' + FINE + b"]}")
+    assert (len(found.events), found.ends) == (1, False)
+
+
+def test_a_batch_of_too_many_odd_events_is_not_read_one_by_one() -> None:
+    assert len(read(b'{"events": [' + b"0," * 1_000 + FINE + b"]}").events) == 1
+    with pytest.raises(JsonInvalid):
+        read(b'{"events": [' + b"0," * COMMAS_MAX + FINE + b"]}")
+
+
+def test_a_coding_is_known_by_all_of_its_names(recording: Page) -> None:
+    for coding in ("GZIP", "x-gzip"):
+        content = gzip.compress(json.dumps({"events": [tracked(coding, 1)]}).encode())
+        recording.ask("/batch", content=content, headers={"Content-Encoding": coding})
+    assert sorted(names(recording)) == ["GZIP", "x-gzip"]
 
 
 NO_GZIP = [b"", b"no gzip", gzip.compress(b'{"events": []}')[:-9], b"\x1f\x8b"]
@@ -126,7 +169,7 @@ NO_GZIP = [b"", b"no gzip", gzip.compress(b'{"events": []}')[:-9], b"\x1f\x8b"]
 @pytest.mark.parametrize("content", NO_GZIP, ids=range(len(NO_GZIP)))
 def test_what_is_no_gzip_is_taken_and_dropped(recording: Page, content: bytes) -> None:
     reply = recording.ask("/batch", content=content, headers={"Content-Encoding": "gzip"})
-    assert (reply.status_code, reply.json()) == (200, DROPPED)
+    assert (reply.status_code, reply.json()) == (200, recording.dropped)
     assert refused(recording, "json_invalid") == 1
 
 
@@ -168,19 +211,20 @@ def test_inflating_stops_where_it_is_too_much() -> None:
 @pytest.mark.parametrize("headers", [{"X-Milana-Client-Key": "key_wrong"}, {"X-Milana-Product-Id": "prd_wrong"}])
 def test_who_may_not_send_batches_is_told_to_stop(recording: Page, headers: dict[str, str]) -> None:
     reply = recording.ask("/batch", {"events": [tracked("a", 1)]}, headers=headers)
-    assert (reply.status_code, reply.json()) == (200, STOP)
+    stop = {"success": False, "sampled": False, "errorCode": "SESSION_NOT_IDENTIFIED"}
+    assert (reply.status_code, reply.json()) == (200, recording.dropped | stop)
     assert (names(recording), refused(recording, "unauthorized")) == ([], 1)
 
 
 @pytest.mark.parametrize("session_id", ["undefined", "ses_nobody", ""])
 def test_a_batch_of_no_session_is_taken_and_dropped(recording: Page, session_id: str) -> None:
     recording.session_id = session_id
-    assert recording.record(tracked("a", 1)) == DROPPED
+    assert recording.record(tracked("a", 1)) == recording.dropped
 
 
 def test_batches_of_a_disabled_user_are_taken_and_dropped(recording: Page) -> None:
     recording.api.ask("PATCH", f"/v1/users/{recording.user('u-1')['id']}", {"disabled": True})
-    assert recording.record(tracked("a", 1)) == DROPPED
+    assert recording.record(tracked("a", 1)) == recording.dropped
     assert names(recording) == []
 
 
@@ -188,6 +232,12 @@ def test_how_a_recording_performs_is_taken_and_thrown_away(recording: Page) -> N
     before = recording.api.writes
     reply = recording.ask("/metrics", {"version": 1, "histograms": {"numEventsInBuffer": 0}})
     assert (reply.status_code, reply.json(), recording.api.writes) == (200, {"success": True}, before)
+
+
+def test_an_identity_token_in_an_event_is_not_kept() -> None:
+    events = [tracked("a", 1, **{"plan": "pro", "$identity_token": "ey…", "identityToken": "ey…"})]
+    (event,) = read(json.dumps({"events": events}).encode()).events
+    assert event.properties == {"plan": "pro"}
 
 
 def test_times_and_numbers_of_any_kind_are_read() -> None:

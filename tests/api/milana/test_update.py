@@ -108,11 +108,13 @@ BAD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("body", [body for _, body in BAD], ids=[name for name, _ in BAD])
-def test_bad_input_is_refused_and_nothing_is_stored(page: Page, body: Any) -> None:
+def test_bad_input_is_refused_and_nothing_is_stored(page: Page, body: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     page.init()
     before = page.api.writes
     reply = page.ask("/update", body)
     assert (reply.status_code, reply.json()) == (400, BAD_REQUEST)
+    assert "refused (" in caplog.text, "only the log says why"
     assert (page.api.writes, page.users("u-1")) == (before, [])
 
 
@@ -180,7 +182,7 @@ def test_the_session_of_another_project_is_as_unknown(page: Page, api: InProcess
     elsewhere = page_of(api)
     elsewhere.session_id = mine
     assert elsewhere.update({"userId": "u-1"}) == CLOSED
-    assert elsewhere.record() == {"success": True, "shouldRestartSession": False}
+    assert elsewhere.record() == elsewhere.dropped
     assert elsewhere.init()["sessionId"] != mine
     api.keys = own
     assert page.session()["user_id"] is None
@@ -215,6 +217,7 @@ def test_a_session_that_is_not_sampled_is_told_so_and_stores_nothing_of_what_it_
     before = page.api.writes
     assert page.update({"userId": "u-1"}) == FAILED | {"errorCode": "SESSION_NOT_SAMPLED"}
     assert page.update(None, {"metadata": {"b": 1}}) == FAILED | {"errorCode": "SESSION_NOT_SAMPLED"}
+    assert page.record() == page.dropped | {"sampled": False}
     assert (page.api.writes, page.users("u-1"), page.session()["metadata"]) == (before, [], {})
     setting(page, unsampled_updates="apply")
     assert page.update({"userId": "u-1"}) == {"success": True, "sampled": False, "sessionId": page.session_id}
@@ -348,7 +351,7 @@ def test_a_project_can_say_whose_pages_may_call_it(page: Page) -> None:
     setting(page, allowed_origins=["https://app.example", "http://localhost:3000"])
     reply = page.ask("/session", {})
     assert (reply.status_code, reply.json()) == (403, FAILED | {"errorCode": "ORIGIN_NOT_ALLOWED"})
-    assert page.record() == FAILED | {"errorCode": "SESSION_NOT_IDENTIFIED"}
+    assert page.record() == page.dropped | {"success": False, "sampled": False, "errorCode": "SESSION_NOT_IDENTIFIED"}
     for origin in ("https://app.example", "http://localhost:3000"):
         page.headers = {"Origin": origin}
         assert page.init()["success"]
@@ -384,7 +387,7 @@ def test_sessions_and_writes_are_limited_by_address_and_a_reload_is_no_new_sessi
     assert page.update({"userId": "u-1"})["success"]
     assert page.update({"userId": "u-1", "metadata": {"x": 1}})["success"]
     assert page.update({"userId": "u-1", "metadata": {"x": 2}}) == limited
-    assert page.record() == {"success": True, "shouldRestartSession": False}
+    assert page.record() == page.dropped
     page.address = "192.0.2.2"
     assert page.init()["sessionId"] == page.init()["sessionId"] == first
 

@@ -8,8 +8,10 @@ to know: those are one code, and the log has the reason.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from userfold.api import bodies, wire
+from userfold.api.milana.wire import SESSION_ID
 from userfold.core import errors as core
 from userfold.engine import Busy
 from userfold.logs import about
@@ -42,22 +44,28 @@ TABLE: dict[type[Exception], tuple[int, str, bool]] = {
 def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     """Milana's answer for a refusal."""
     status, code, restarts = wire.row_of(TABLE, refusal)
-    if isinstance(refusal, core.DomainError) and not isinstance(refusal, wire.WireRefusal):
+    if isinstance(refusal, core.DomainError) and (code == "BAD_REQUEST" or not isinstance(refusal, wire.WireRefusal)):
         log.info("refused (%s): %s", refusal.code, wire.message_of(refusal), extra=about(request_id))
     body = {"success": False, "shouldRestartSession": restarts, "errorCode": code}
     return wire.json_reply(status, body, *wire.refusal_headers(refusal, status))
 
 
-def batch_error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
+def batch_error_reply(refusal: wire.Refusal, headers: Mapping[bytes, bytes]) -> wire.Reply:
     """200, whatever it is: after 40 s of other answers, the SDK records nothing more until the page is reloaded.
 
     What it may not send it is told not to send; what met trouble it sends again, and events that it sends twice are
     kept once; all else would be no better the next time, and is dropped.
     """
     status, code, _ = wire.row_of(TABLE, refusal)
-    body: dict[str, object] = {"success": True, "shouldRestartSession": False}
+    body: dict[str, object] = {
+        "success": True,
+        "sampled": code != "SESSION_NOT_SAMPLED",
+        "sessionId": wire.header(headers, SESSION_ID) or "",
+        "shouldRestartSession": False,
+    }
     if code in ("UNAUTHORIZED", "ORIGIN_NOT_ALLOWED"):
-        body |= {"success": False, "errorCode": "SESSION_NOT_IDENTIFIED"}
+        # With this answer the SDK takes over the session's id; of one without it would go on as `undefined`.
+        body |= {"success": False, "sampled": False, "errorCode": "SESSION_NOT_IDENTIFIED"}
     elif status >= 500:
         body |= {"success": False, "errorCode": code}
     return wire.json_reply(200, body)

@@ -65,7 +65,7 @@ async def record(service: Service, request: Request) -> Reply:
     wait_s = service.draw("writes", request.caller, request.address)
     if wait_s:
         raise RateLimited(kind="writes", wait_s=wait_s)
-    gzipped = request.header(b"content-encoding") == "gzip"
+    gzipped = (request.header(b"content-encoding") or "").lower() in ("gzip", "x-gzip")  # RFC 9110, 8.4.1
     recording = await service.large_bodies.read(request.incoming, recordings.read, gzipped=gzipped)
     command = RecordFromSession(
         project_id=request.project_id,

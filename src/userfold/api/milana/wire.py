@@ -15,10 +15,12 @@ from userfold.core.trust import Author
 
 SOURCE = "milana"
 WHERE = "X-Milana-Client-Key: key_…, with the project's X-Milana-Product-Id: prd_…"
+SESSION_ID = b"x-milana-session-id"
 
 # Where the unmodified SDK can carry an identity token. It is taken out whatever the project's mode is.
 TOKEN_MEMBER = "identityToken"  # noqa: S105 - the name of a member
 TOKEN_KEY = "$identity_token"  # noqa: S105 - the same
+TOKEN_NAMES = (TOKEN_MEMBER, TOKEN_KEY)
 
 
 class NamedUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +52,7 @@ def check_request(request: Request) -> None:
 
 def session_id(request: Request) -> str | None:
     """The session that a request says it belongs to. It may be anything: the SDK keeps it where others may write."""
-    return request.header(b"x-milana-session-id") or None
+    return request.header(SESSION_ID) or None
 
 
 def author(request: Request) -> Author:
@@ -120,7 +122,8 @@ def succeeded(session: Session) -> Reply:
 
 def recorded(session: Session, request: Request) -> Reply:
     """200: a batch was taken."""
-    body = {"success": True, "sessionId": session.id, "messageId": request.id, "shouldRestartSession": False}
+    told = {"success": True, "sampled": session.sampled, "sessionId": session.id}
+    body = told | {"messageId": request.id, "shouldRestartSession": False}
     return json_reply(200, body)
 
 
