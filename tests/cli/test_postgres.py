@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from tests import postgres
 from tests.cli.inside import Inside
 from tests.postgres import ENCRYPTION_KEY, over
-from tests.server import READY, Server, read_keys, serving, start, userfold, wait_until
+from tests.server import BOUND_S, READY, Server, environment, read_keys, serving, start, userfold, wait_until
 
 
 @pytest.fixture
@@ -90,6 +93,44 @@ def test_the_commands_work_on_the_database_that_the_url_names(
     findings = {finding["about"]: finding["state"] for finding in inside.run("doctor", "--json", *at).json()}
     assert findings["store"] == "ok"
     assert "lock" not in findings
+
+
+def test_a_pipe_moves_users_out_of_sqlite_and_equal_digests_say_that_all_of_them_arrived(
+    inside: Inside, tmp_path: Path, url: str
+) -> None:
+    lines = [
+        {"user": {"id": id_, "name": "Ada", "created_at": 1_600_000_000_000}, "secrets": {"totp_secret": "A" * 32}}
+        for id_ in ("b", "a", "B", "é", "_")  # in an order of their own everywhere but where code points are compared
+    ]
+    inside.run("import", stdin="".join(json.dumps(line) + "\n" for line in lines))
+    at = ("--database-url", url)
+    inside.ok("migrate", *at)
+    inside.ok("projects", "create", "there", *at)
+    out, into = '"$0" -m userfold export --with-secrets', '"$0" -m userfold import'
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f'set -o pipefail; {out} | env "$1" "$2" {into}',
+            sys.executable,
+            *(f"{name}={value}" for name, value in over(url).items()),
+        ],
+        env=environment(USERFOLD_DATA=str(inside.data)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    here = inside.run("doctor", "--digest", "--json").json()
+    there = inside.run("doctor", "--digest", "--json", **over(url)).json()
+    assert [each["users"] for each in here["projects"]] == [5]
+    assert [here.pop("projects")[0]["sha256"], here] == [there.pop("projects")[0]["sha256"], there]
+    assert inside.run("users", "update", "a", '{"name": "Eve"}', **over(url)).status == 0
+    changed = inside.run("doctor", "--digest", "--json", **over(url)).json()
+    assert (changed["users"], changed["changes"]) == (5, here["changes"] + 1)
+    assert changed["sha256"] != here["sha256"]
 
 
 def test_a_server_without_an_encryption_key_that_all_share_does_not_start(tmp_path: Path, url: str) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +18,17 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from userfold.app import clock_ms
 from userfold.backup import Backup, BackupImpossible, back_up
-from userfold.cli.beside import read_settings_or_fail, refuse_missing_database
+from userfold.cli.beside import Beside, beside_the_server, read_settings_or_fail, refuse_missing_database
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption
 from userfold.cli.saying import EXIT_FAILED, EXIT_LOCKED, counted, fail, print_json, print_line, print_table, size
+from userfold.core.records import Project
 from userfold.doctor import examine
 from userfold.locks import CannotLock, InUse, hold_data
-from userfold.server import open_store
+from userfold.server import open_encryption, open_store
 from userfold.settings import Settings
 from userfold.storage.port import BacksUp, Schema, StoreError
 from userfold.storage.port import Progress as OnProgress
+from userfold.transfer import Digest, digest_of, digest_of_all
 
 NICE = 10  # whoever is served goes first
 MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
@@ -99,16 +102,23 @@ def doctor(
     data: DataOption = None,
     database_url: DatabaseOption = None,
     full: Annotated[bool, typer.Option("--full", help="Look at every page of the database, however long.")] = False,
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Print digests of all that an export carries, and look at nothing else.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look for trouble: settings, data folder, free space, lock, store, clock. Changes nothing.
 
     \b
     Example:  userfold doctor --data /var/lib/userfold
-    Prints:   a table of what was looked at: ok, warning or FAILED, what was found, and what to do about it.
+    Prints:   a table of what was looked at: ok, warning or FAILED, what was found, and what to do about it; with
+              --digest a table of projects, their users and changes, and a SHA-256 that is the same where these are.
     Exits:    0 nothing failed (there may be warnings); 1 something did; 2 wrong use or setting.
     """
     settings = read_settings_or_fail(data=data, database_url=database_url)
+    if digest:
+        _print_digests(beside_the_server(settings, partial(_digests, settings)), as_json)
+        return
     findings = asyncio.run(examine(settings, os.environ, clock_ms(), full=full))
     if as_json:
         print_json(findings)
@@ -119,6 +129,29 @@ def doctor(
         )
     if any(finding.state == "failed" for finding in findings):
         raise typer.Exit(EXIT_FAILED)
+
+
+async def _digests(settings: Settings, beside: Beside) -> list[tuple[Project, Digest]]:
+    encryption = open_encryption(settings, make=False)
+    return [(project, await digest_of(beside.store, project.id, encryption)) for project in await beside.projects()]
+
+
+def _print_digests(digests: list[tuple[Project, Digest]], as_json: bool) -> None:
+    everything = digest_of_all(digest for _, digest in digests)
+    if as_json:
+        of_projects = [
+            {"id": project.id, "name": project.name, **msgspec.to_builtins(digest)} for project, digest in digests
+        ]
+        print_json({**msgspec.to_builtins(everything), "projects": of_projects})
+        return
+    named = [(project.id, project.name, digest) for project, digest in digests]
+    print_table(
+        ("project", "name", "users", "changes", "sha256"),
+        [
+            (id_, name, f"{digest.users:,}", f"{digest.changes:,}", digest.sha256)
+            for id_, name, digest in [*named, ("all", "", everything)]
+        ],
+    )
 
 
 def _backed_up(settings: Settings, file: Path, force: bool) -> Backup:
