@@ -31,7 +31,7 @@ from tests.contract.samples import (
 )
 from tests.postgres_proxy import Fate, between
 from userfold.core.queries import UserQuery
-from userfold.core.records import Identifier, Key, User
+from userfold.core.records import Identifier, Key, Presence, Record, User, kind_of
 from userfold.storage.port import (
     Conflict,
     Fold,
@@ -44,10 +44,12 @@ from userfold.storage.port import (
     StoreFull,
     StoreUnavailable,
     Update,
+    Write,
     WriteFailed,
 )
 from userfold.storage.postgres import connections, migrate, tables
 from userfold.storage.postgres import store as store_module
+from userfold.storage.postgres import writing as writing_module
 from userfold.storage.postgres.connections import Crowded, Lost, connect, translated
 from userfold.storage.postgres.gather import AT_ONCE_MAX, KEYS_MAX, Gatherer
 from userfold.storage.postgres.store import ATTEMPTS_MAX, PostgresStore
@@ -463,6 +465,84 @@ def test_a_batch_of_two_processes_that_lock_in_another_order_is_no_deadlock(
             assert await connection.fetchval(sql) == 0
         for own in stores[1:]:
             await own.close()
+
+    runner.run(scenario())
+
+
+# Many at once, which are copied.
+
+
+MANY = [f"u{n:03}" for n in range(writing_module.COPY_ROWS_MIN + 1)]
+
+
+def many(*more: Record) -> Write:
+    """Users with all that they have."""
+    records: list[Record] = [*more]
+    for id_ in MANY:
+        claim = Identifier(identifier=f"external_id|{id_}", user_id=id_, set_by="browser")
+        records += [user(id_, traits={"\\t\n": id_}), change(id_), claim, Presence(id=id_, last_active_at=5)]
+    return writing(*records)
+
+
+async def rows_of(url: str) -> dict[str, set[str]]:
+    """{table: its rows as text}."""
+    async with postgres.connected(url) as connection:
+        names = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('writers', 'leases')"
+        )
+        return {name: {str(row) for row in await connection.fetch(f"SELECT * FROM {name}")} for (name,) in names}  # noqa: S608
+
+
+def test_many_are_copied_to_the_same_rows_that_statements_make(
+    store: PostgresStore, url: str, bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        await store.run(lambda: folding(many()))
+        monkeypatch.setattr(writing_module, "COPY_ROWS_MIN", len(MANY) * 100)
+        async with opened(bare) as other:
+            await other.migrate()
+            await other.run(lambda: folding(many()))
+        copied = await rows_of(url)
+        assert copied == await rows_of(bare)
+        made = ("users", "user_index", "user_times", "identifiers", "changes", "presences")
+        assert [len(copied[name]) for name in made] == [len(MANY)] * 6
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "taken", [user(MANY[-1]), Identifier(identifier="external_id|u007", user_id="x", set_by="backend")], ids=kind_of
+)
+def test_one_of_many_that_is_there_already_is_a_conflict_and_nothing_of_them_is_stored(
+    store: PostgresStore, url: str, runner: asyncio.Runner, taken: Record
+) -> None:
+    folds: list[Fold[Any]] = []
+
+    def make_fold() -> Fold[Any]:
+        folds.append(folding(many()))
+        return folds[-1]
+
+    async def scenario() -> None:
+        await put(store, taken)
+        before = await rows_of(url)
+        with pytest.raises(Conflict):
+            await store.run(make_fold)
+        assert await rows_of(url) == before
+        assert len(folds) == ATTEMPTS_MAX
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize("bad", ["external_id|\0", "external_id|\ud800"], ids=ascii)
+def test_one_of_many_that_cannot_be_stored_fails_as_a_write_and_the_connection_is_of_use(
+    store: PostgresStore, url: str, runner: asyncio.Runner, bad: str
+) -> None:
+    async def scenario() -> None:
+        before = await rows_of(url)
+        with pytest.raises(WriteFailed):
+            await store.run(lambda: folding(many(Identifier(identifier=bad, user_id="u", set_by="backend"))))
+        assert await rows_of(url) == before
+        await store.run(lambda: folding(many()))
 
     runner.run(scenario())
 
