@@ -165,7 +165,7 @@ async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
     try:
         findings += store.examine(full=full)
         schema = store.schema()
-        if schema.found == schema.known:  # else users cannot be read
+        if schema.found >= schema.known:  # else users cannot be read
             findings.append(await _clock(store, now))
             findings.append(await _encryption(settings, store, full=full))
     except SchemaTooNew as error:

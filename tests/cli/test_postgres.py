@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from tests import postgres
 from tests.cli.inside import Inside
 from tests.postgres import ENCRYPTION_KEY, over
 from tests.server import BOUND_S, READY, Server, environment, read_keys, serving, start, userfold, wait_until
+from userfold.storage.postgres.migrate import EXCLUSIVE, migrations
+
+NEWEST = max(migrations())
 
 
 @pytest.fixture
@@ -182,3 +187,74 @@ def test_several_processes_of_sqlite_are_refused(tmp_path: Path) -> None:
     done = userfold("serve", "--data", tmp_path / "data", "--workers", "2")
     assert done.returncode == 2
     assert "--workers" in done.stderr
+
+
+# What a program of the next release is: it knows a migration more.
+NEXT = """
+from userfold import cli
+from userfold.storage.postgres import migrate
+known = migrate.migrations()
+migrate.migrations = lambda: {{**known, max(known) + 1: {sql!r}}}
+cli.main()
+"""
+
+
+@contextlib.contextmanager
+def next_release(monkeypatch: pytest.MonkeyPatch, sql: str) -> Iterator[None]:
+    """What is started in this block is a newer program."""
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.server.USERFOLD", (sys.executable, "-c", NEXT.format(sql=sql)))
+        yield
+
+
+def count_up(server: Server, key: str, path: str, stop: threading.Event) -> int:
+    """How often a counter of the user at `path` was counted up, each time with an answer that says so."""
+    done = 0
+    with server.client(key) as client:
+        while not stop.is_set():
+            changed = client.patch(path, content=COUNT, headers={"content-type": OPERATIONS})
+            assert changed.status_code == 200, changed.text
+            done += 1
+    return done
+
+
+OPERATIONS = "application/vnd.userfold.operations+json"
+COUNT = b'[{"op": "increment", "path": "/traits/n", "by": 1}]'
+
+
+def test_old_and_new_processes_serve_at_once_and_old_ones_start_again(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = "CREATE TABLE added (id text PRIMARY KEY); ALTER TABLE users ADD COLUMN added bigint NOT NULL DEFAULT 0"
+    stop = threading.Event()
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(2) as threads:
+        opened.callback(stop.set)
+        old = opened.enter_context(serving(tmp_path / "old", **over(url)))
+        key = old.secret_key
+        with old.client() as client:
+            path = f"/v1/users/{client.post('/v1/users', json={'traits': {'n': 0}}).json()['id']}"
+        counting = [threads.submit(count_up, old, key, path, stop)]
+        with next_release(monkeypatch, added):
+            new = opened.enter_context(serving(tmp_path / "new", **over(url)))
+        counting.append(threads.submit(count_up, new, key, path, stop))
+        # One of before that died is started again over the new schema.
+        with serving(tmp_path / "again", **over(url)) as again, again.client(key) as client:
+            assert client.post("/v1/users", json={"name": "Ada"}).status_code == 201
+            stop.set()
+            counts = [each.result() for each in counting]
+            user = client.get(path).json()
+        assert min(counts) > 0
+        assert (user["traits"]["n"], user["version"]) == (sum(counts), sum(counts) + 1)
+
+
+def test_an_old_program_does_not_start_over_a_schema_that_it_could_not_bear(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert userfold("migrate", **over(url)).returncode == 0
+    with next_release(monkeypatch, EXCLUSIVE + "DROP TABLE leases"):
+        assert userfold("migrate", **over(url)).stdout == f"Schema {NEWEST} → {NEWEST + 1}: done.\n"
+    says = f"made by a newer Userfold (schema {NEWEST + 1}; this program knows {NEWEST})"
+    for command in ("serve --port 0 --workers 2", "users list"):
+        refused = userfold(*command.split(), "--data", tmp_path / "old", **over(url))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert says in refused.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,29 +163,129 @@ def test_several_programs_that_start_at_once_make_one_schema(
     runner.run(scenario())
 
 
-def test_a_migration_that_this_program_adds_reaches_a_database_that_holds_users(
+ADDITION = """
+CREATE TABLE added (project_id text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, PRIMARY KEY (project_id, id));
+ALTER TABLE users ADD COLUMN added bigint NOT NULL DEFAULT 0;
+CREATE INDEX users_by_added ON users (project_id, added, id);
+"""
+
+
+KNOWN = migrate.migrations()
+
+
+def with_another(sql: str) -> dict[int, str]:
+    """The migrations of a program that has one more."""
+    return {**KNOWN, max(KNOWN) + 1: sql}
+
+
+def test_programs_of_before_go_on_over_what_a_migration_added_and_start_again(
     bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = migrate.migrations()
-    newest = max(known) + 1
+    newest = max(migrate.migrations()) + 1
 
     async def scenario() -> None:
         async with opened(bare) as older:
             await older.migrate()
             await put(older, user(), change())
             with monkeypatch.context() as patch:
-                patch.setattr(migrate, "migrations", lambda: {**known, newest: "CREATE TABLE added (project_id text)"})
+                patch.setattr(migrate, "migrations", lambda: with_another(ADDITION))
                 async with opened(bare) as newer:
                     await newer.migrate()
                     assert newer.schema() == Schema(found=newest, known=newest)
                     assert await get(newer, KEY) == user()
             assert await version_of(bare) == newest
-            # A rolling upgrade: the older program goes on, and is refused only when it starts again.
             await change_user(older, user(), next_version(user()))
-            with pytest.raises(SchemaTooNew, match=rf"schema {newest}\b"):
-                await older.migrate()
+            before = await schema(bare)
+            await older.migrate()
+            assert older.schema() == Schema(found=newest, known=newest - 1)
+            assert [f.state for f in older.examine(full=False) if f.about == "store"] == ["warning"]
+            assert (await schema(bare), await version_of(bare)) == (before, newest)
+            await put(older, user("u2"), change("u2"))
 
     runner.run(scenario())
+
+
+def test_programs_of_before_are_refused_by_a_migration_that_they_could_not_bear_and_change_nothing(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = max(migrate.migrations()) + 1
+
+    async def scenario() -> None:
+        async with opened(bare) as older:
+            await older.migrate()
+            with monkeypatch.context() as patch:
+                patch.setattr(migrate, "migrations", lambda: with_another(migrate.EXCLUSIVE + "DROP TABLE leases"))
+                await older.migrate()
+            before = await schema(bare)
+            for refused in (older.migrate, lambda: asyncio.to_thread(older.schema)):
+                with pytest.raises(SchemaTooNew, match=rf"schema {newest}; this program knows {newest - 1}"):
+                    await refused()
+            assert (await schema(bare), await version_of(bare)) == (before, newest)
+
+    runner.run(scenario())
+
+
+def test_a_database_remembers_the_last_migration_that_older_programs_cannot_bear() -> None:
+    assert migrate.oldest_usable({1: "x", 2: migrate.EXCLUSIVE + "y", 3: "z"}) == 2
+    assert migrate.oldest_usable({1: "x", 2: "y -- EXCLUSIVE"}) == 1
+
+
+def test_several_programs_that_start_at_once_over_an_older_schema_migrate_it_once(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start() -> None:
+        async with opened(bare) as store:
+            await store.migrate()
+
+    async def scenario() -> None:
+        await start()
+        monkeypatch.setattr(migrate, "migrations", lambda: with_another(ADDITION))
+        await asyncio.gather(*(start() for _ in range(6)))
+        assert await version_of(bare) == max(KNOWN) + 1
+
+    runner.run(scenario())
+
+
+# The rule for migrations. What follows ADD COLUMN must let rows be inserted by those who do not know the column.
+ADDS = re.compile(
+    r"CREATE TABLE \w+ \(.*\)"
+    r"|CREATE INDEX \w+ ON \w+ .*"
+    r"|ALTER TABLE \w+ ADD COLUMN "
+    r"(?!.*\b(UNIQUE|PRIMARY KEY|REFERENCES|CHECK)\b)(?!.*\bNOT NULL\b(?!.*\bDEFAULT\b))(?!.*,).*",
+    re.DOTALL,
+)
+
+
+def more_than_additions(sql: str) -> list[str]:
+    """The statements of a migration that do anything but add, unless it keeps programs of before away."""
+    if sql.startswith(migrate.EXCLUSIVE):
+        return []
+    statements = [one.strip() for one in re.sub(r"--.*", "", sql).split(";")]
+    return [one for one in statements if one and not ADDS.fullmatch(one)]
+
+
+@pytest.mark.parametrize("number", migrate.migrations())
+def test_a_migration_only_adds_or_says_that_older_programs_must_not_go_on(number: int) -> None:
+    assert more_than_additions(migrate.migrations()[number]) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE users",
+        "ALTER TABLE users DROP COLUMN version",
+        "ALTER TABLE users ADD COLUMN a text NOT NULL",
+        "ALTER TABLE users ADD COLUMN a text UNIQUE",
+        "ALTER TABLE users ADD COLUMN a text, DROP COLUMN version",
+        "ALTER TABLE users RENAME TO people",
+        "CREATE UNIQUE INDEX one ON users (id)",
+        "UPDATE users SET version = 0",
+        f"CREATE TABLE a (id text); {migrate.EXCLUSIVE} DROP TABLE users",
+    ],
+)
+def test_what_is_no_addition_is_noticed(sql: str) -> None:
+    assert more_than_additions(sql) != []
+    assert more_than_additions(ADDITION) == more_than_additions(migrate.EXCLUSIVE + sql) == []
 
 
 def test_a_migration_that_fails_leaves_no_trace(

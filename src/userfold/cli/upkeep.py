@@ -89,9 +89,9 @@ def migrate(
         fail(str(error), EXIT_FAILED)
     pending = schema.found < schema.known
     if as_json:
-        print_json({"from": schema.found, "to": schema.known, "done": not (check and pending)})
+        print_json({"from": schema.found, "to": max(schema.found, schema.known), "done": not (check and pending)})
     elif not pending:
-        print_line(f"Schema {schema.known}: nothing to do.")
+        print_line(f"Schema {schema.found}: nothing to do.")
     else:
         print_line(f"Schema {schema.found} → {schema.known}: {'to be done.' if check else 'done.'}")
     if check and pending:
