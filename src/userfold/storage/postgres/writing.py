@@ -1,4 +1,10 @@
-"""Records into the tables: all that a batch writes, in a few statements for each table."""
+"""Records into the tables: all that a batch writes, in a few statements for each table.
+
+A user's id is nobody else's external_id. Who makes the user only looks whether the name is claimed, and who claims the
+name only looks whether there is such a user; so two processes could do both at once. Therefore whoever inserts users
+also claims, for the length of its transaction, the names that it found free; and whoever claims names looks once more
+for the users whom it did not find. A name is waited for: the later of the two finds what the earlier one has committed.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +14,12 @@ from typing import Any, cast
 
 from userfold.core.jsontext import encode
 from userfold.core.queries import names_in_order, same_terms, terms, text, times_in_order
-from userfold.core.records import COLLECTIONS, Change, Key, Presence, Record, User
+from userfold.core.records import COLLECTIONS, Change, Identifier, Key, Presence, Record, User
 from userfold.storage.codec import to_text
 from userfold.storage.port import Conflict, Update, Write, WriteFailed
 from userfold.storage.postgres import tables
 from userfold.storage.postgres.connections import Connection, translated
-from userfold.storage.postgres.reading import by_table
+from userfold.storage.postgres.reading import by_table, fetch
 
 ROWS_MAX = 2_000  # in one statement
 COPY_ROWS_MIN = 128  # from here on COPY costs less than a statement
@@ -21,13 +27,22 @@ COPY_ROWS_MIN = 128  # from here on COPY costs less than a statement
 Rows = Sequence[tuple[Any, ...]]
 
 
-async def write(connection: Connection, wish: Write) -> None:
-    """Raises `Conflict`, `WriteFailed`, `Lost` or another `StoreError`; then the transaction is to end."""
+async def write(connection: Connection, wish: Write, absent: Sequence[Key]) -> None:
+    """`absent`: what was looked for, is not there, and is not inserted.
+
+    Raises `Conflict`, `WriteFailed`, `Lost` or another `StoreError`; then the transaction is to end.
+    """
     writer = _Writer(connection)
+    kinds = {key.kind for key in wish.inserts}
+    names = [key for key in absent if key.kind == "identifier"] if "user" in kinds else []
     try:
         await writer.remove(wish.removals)
         await writer.update(wish.updates)
-        await writer.insert(wish.inserts)
+        # In one statement with the others, because all wait for each other in the order of their keys.
+        await writer.insert({**wish.inserts, **{key: _for_now(key) for key in names}})
+        await writer.remove(dict.fromkeys(names))
+        if "identifier" in kinds:
+            await writer.look_again([key for key in absent if key.kind == "user"])
     except (TypeError, ValueError, OverflowError) as error:
         raise WriteFailed(f"{type(error).__name__}: {error}") from error
 
@@ -108,6 +123,13 @@ class _Writer:
                     {id_: times_in_order(cast("Presence", one)) for id_, one in zip(ids, of_kind, strict=True)},
                 )
 
+    async def look_again(self, absent: Sequence[Key]) -> None:
+        """Raises `Conflict` if one of them is there by now."""
+        for kind, project_id, ids in by_table(absent):
+            found = await fetch(self._connection, kind, project_id, ids)
+            if any(record is not None for record in found.values()):
+                raise Conflict("a user has come to be that was not there when it was looked for")
+
     async def _insert_users(self, project_id: str, users: Sequence[User]) -> None:
         rows = [(user.id, user.version, user.updated_at, to_text(user)) for user in users]
         await self._insert_rows(tables.INTO_USERS, project_id, rows)
@@ -165,6 +187,10 @@ class _Writer:
         with translated():
             status: str = await self._connection.execute(sql, project_id, *columns)
         return int(status.rpartition(" ")[2])
+
+
+def _for_now(name: Key) -> Identifier:
+    return Identifier(identifier=name.id, user_id="", set_by="backend")
 
 
 def _pairs(terms_of: Mapping[str, set[str]]) -> Rows:
