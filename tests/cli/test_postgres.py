@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
+import pyotp
 import pytest
 
 from tests import postgres
 from tests.cli.inside import Inside
 from tests.postgres import ENCRYPTION_KEY, over
 from tests.server import BOUND_S, READY, Server, environment, read_keys, serving, start, userfold, wait_until
+from userfold.encryption import new_key
+from userfold.storage.postgres import store
 from userfold.storage.postgres.migrate import EXCLUSIVE, migrations
 
 NEWEST = max(migrations())
@@ -94,7 +98,8 @@ def test_the_commands_work_on_the_database_that_the_url_names(
     exported = inside.run("export", str(tmp_path / "out.ndjson"), *at)
     assert exported.status == 0
     assert "ada@x.org" in (tmp_path / "out.ndjson").read_text()
-    assert "pg_dump" in inside.refused("backup", str(tmp_path / "copy"), *at)[1]
+    status, says = inside.refused("backup", str(tmp_path / "copy"), *at)
+    assert (status, "use pg_dump --format=custom" in says, list(tmp_path.glob("copy*"))) == (1, True, [])
     findings = {finding["about"]: finding["state"] for finding in inside.run("doctor", "--json", *at).json()}
     assert findings["store"] == "ok"
     assert "lock" not in findings
@@ -136,6 +141,75 @@ def test_a_pipe_moves_users_out_of_sqlite_and_equal_digests_say_that_all_of_them
     changed = inside.run("doctor", "--digest", "--json", **over(url)).json()
     assert (changed["users"], changed["changes"]) == (5, here["changes"] + 1)
     assert changed["sha256"] != here["sha256"]
+
+
+def test_the_encryption_key_gives_way_to_another_while_several_processes_serve(
+    inside: Inside, tmp_path: Path, url: str
+) -> None:
+    old, new = new_key(), new_key()
+
+    def keys(*given: str) -> dict[str, str]:
+        return {"USERFOLD_DATABASE_URL": url, "USERFOLD_ENCRYPTION_KEY": ",".join(given)}
+
+    def encryption_by(*given: str) -> str:
+        findings = inside.run("doctor", "--full", "--json", **keys(*given)).json()
+        (state,) = [str(finding["state"]) for finding in findings if finding["about"] == "encryption"]
+        return state
+
+    secret = pyotp.random_base32()
+    with (
+        serving(tmp_path / "one", **keys(old, new)) as one,
+        serving(tmp_path / "two", **keys(new, old)) as two,
+        one.client() as mine,
+        two.client(one.secret_key) as other,
+    ):
+        made = [
+            (client.post("/clerk/v1/users", json={"totp_secret": secret}).json()["id"], reader)
+            for client, reader in [(mine, other), (other, mine)] * 2
+        ]
+
+        def verify(users: list[tuple[str, httpx.Client]]) -> None:
+            for id_, reader in users:
+                reply = reader.post(f"/clerk/v1/users/{id_}/verify_totp", json={"code": pyotp.TOTP(secret).now()})
+                assert (reply.status_code, reply.json()) == (200, {"verified": True, "code_type": "totp"})
+
+        verify(made[:2])
+        assert [encryption_by(old), encryption_by(new, old), encryption_by(new)] == ["failed", "warning", "failed"]
+        done = inside.run("encryption", "rotate", "--json", **keys(new, old))
+        assert done.json() == {"renewed": 2, "current": 2, "unreadable": []}
+        verify(made[2:])
+        assert encryption_by(new) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("database", "says"), [("", "(SQLSTATE 3D000)"), ("postgresql://ada:hunter2@127.0.0.1:1/none", "cannot be reached")]
+)
+def test_where_there_is_no_database_commands_say_so_without_the_password(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    database: str,
+    says: str,
+) -> None:
+    inside = Inside(tmp_path / "data", monkeypatch, capsys)
+    monkeypatch.setattr(store, "PATIENCE_S", 0)
+    at = over(database or postgres.server(None).address("no_such_database"))
+    for command in (
+        "users list",
+        "projects list",
+        "keys list",
+        "migrate",
+        "export",
+        "doctor --digest",
+        "encryption rotate",
+    ):
+        status, reason = inside.refused(*command.split(), **at)
+        assert (status, says in reason, "hunter2" in reason) == (1, True, False)
+    findings = inside.run("doctor", "--json", **at)
+    (found,) = [finding for finding in findings.json() if finding["about"] == "store"]
+    assert (findings.status, found["state"], says in found["says"]) == (1, "failed", True)
+    assert found["advice"].startswith("check USERFOLD_DATABASE_URL, that its server runs")
+    assert "hunter2" not in findings.out + findings.err
 
 
 def test_a_server_without_an_encryption_key_that_all_share_does_not_start(tmp_path: Path, url: str) -> None:

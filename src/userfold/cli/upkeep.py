@@ -31,6 +31,10 @@ from userfold.storage.port import Progress as OnProgress
 from userfold.transfer import Digest, digest_of, digest_of_all
 
 NICE = 10  # whoever is served goes first
+NOT_OURS_TO_COPY = (
+    "Userfold does not copy a PostgreSQL database: use pg_dump --format=custom, or its server's continuous archiving,"
+    " and copy the images afterwards"
+)
 MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 
 
@@ -158,7 +162,7 @@ def _backed_up(settings: Settings, file: Path, force: bool) -> Backup:
     store = open_store(settings)
     try:
         if not isinstance(store, BacksUp) or settings.database_file is None:
-            fail("Userfold does not copy this kind of database; use pg_dump, or the backups of its server")
+            fail(NOT_OURS_TO_COPY)
         os.nice(NICE)
         with _progress_bar() as progress:
             return back_up(store, file, progress, database=settings.database_file, replace=force)
