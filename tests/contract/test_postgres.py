@@ -146,6 +146,43 @@ def test_every_key_begins_with_the_project_and_nothing_else_is_unique(url: str, 
     assert [d for d in unique.values() if "_pkey" not in d] == []
 
 
+SCALE_OUT = Path(__file__).parents[2] / "docs" / "howto" / "scale-out.md"
+PRIMARY_KEYS = """
+SELECT tablename, (SELECT array_agg(attname::text) FROM pg_index
+  JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
+  WHERE indisprimary AND indrelid = tablename::regclass) FROM pg_tables WHERE schemaname = 'public'
+"""
+SPREAD = re.compile(
+    r"SELECT create_(distributed|reference)_table\(name(?:, '(\w+)')?\) FROM unnest\(ARRAY\[(.*?)\]\) AS name;",
+    re.DOTALL,
+)
+
+
+def ways_to_spread() -> list[list[tuple[str, str, str]]]:
+    """Each of the ways that the documentation tells: (table, how it is made, by which column)."""
+    text = SCALE_OUT.read_text().partition("## 7. A distributed engine")[2]
+    return [
+        [(name, how, column) for how, column, names in SPREAD.findall(block) for name in re.findall(r"'(\w+)'", names)]
+        for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    ]
+
+
+def test_every_table_can_be_spread_over_machines_as_the_documentation_says(url: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> dict[str, list[str]]:
+        async with postgres.connected(url) as connection:
+            return dict(await connection.fetch(PRIMARY_KEYS))
+
+    keys = runner.run(scenario())
+    ways = ways_to_spread()
+    assert len(ways) == 2
+    for way in ways:
+        assert sorted(name for name, _, _ in way) == sorted(keys)
+        assert [name for name, how, column in way if how == "distributed" and column not in keys[name]] == []
+    by = {name: column for name, how, column in ways[1] if how == "distributed"}
+    assert {by[name] for name in ("users", "user_index", "user_times", "identifiers")} == {"id"}
+    assert {by[name] for name in ("user_terms", "changes")} == {"user_id"}
+
+
 def test_several_programs_that_start_at_once_make_one_schema(
     bare: str, runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
