@@ -235,7 +235,8 @@ def test_programs_of_before_go_on_over_what_a_migration_added_and_start_again(
             before = await schema(bare)
             await older.migrate()
             assert older.schema() == Schema(found=newest, known=newest - 1)
-            assert [f.state for f in older.examine(full=False) if f.about == "store"] == ["warning"]
+            (found,) = [finding for finding in older.examine(full=False) if finding.about == "store"]
+            assert (found.state, "a newer program's" in found.says) == ("warning", True)
             assert (await schema(bare), await version_of(bare)) == (before, newest)
             await put(older, user("u2"), change("u2"))
 
@@ -279,6 +280,25 @@ def test_several_programs_that_start_at_once_over_an_older_schema_migrate_it_onc
         monkeypatch.setattr(migrate, "migrations", lambda: with_another(ADDITION))
         await asyncio.gather(*(start() for _ in range(6)))
         assert await version_of(bare) == max(KNOWN) + 1
+
+    runner.run(scenario())
+
+
+def test_a_program_that_waited_for_a_newer_one_leaves_its_schema_as_it_is(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with opened(bare) as store, postgres.connected(bare) as newer:
+            await store.migrate()
+            monkeypatch.setattr(migrate, "migrations", lambda: with_another(ADDITION))
+            before = await schema(bare)
+            await newer.execute("BEGIN")
+            await newer.execute(migrate.SET_VERSION, max(KNOWN) + 5, 1)
+            starting = asyncio.create_task(store.migrate())
+            await until_waiting(bare)
+            await newer.execute("COMMIT")
+            await starting
+            assert (await schema(bare), await version_of(bare)) == (before, max(KNOWN) + 5)
 
     runner.run(scenario())
 

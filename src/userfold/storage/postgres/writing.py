@@ -43,7 +43,7 @@ async def write(connection: Connection, wish: Write, absent: Sequence[Key]) -> N
         await writer.remove(dict.fromkeys(names))
         if "identifier" in kinds:
             await writer.look_again([key for key in absent if key.kind == "user"])
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError) as error:
         raise WriteFailed(f"{type(error).__name__}: {error}") from error
 
 
