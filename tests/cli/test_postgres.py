@@ -322,13 +322,17 @@ def test_old_and_new_processes_serve_at_once_and_old_ones_start_again(
 
 
 def test_an_old_program_does_not_start_over_a_schema_that_it_could_not_bear(
-    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert userfold("migrate", **over(url)).returncode == 0
-    with next_release(monkeypatch, EXCLUSIVE + "DROP TABLE leases"):
-        assert userfold("migrate", **over(url)).stdout == f"Schema {NEWEST} → {NEWEST + 1}: done.\n"
+    inside = Inside(tmp_path / "old", monkeypatch, capsys)
+    inside.run("migrate", **over(url))
+    with monkeypatch.context() as patch:
+        newer = {**migrations(), NEWEST + 1: EXCLUSIVE + "DROP TABLE leases"}
+        patch.setattr("userfold.storage.postgres.migrate.migrations", lambda: newer)
+        assert inside.run("migrate", **over(url)).out == f"Schema {NEWEST} → {NEWEST + 1}: done.\n"
     says = f"made by a newer Userfold (schema {NEWEST + 1}; this program knows {NEWEST})"
-    for command in ("serve --port 0 --workers 2", "users list"):
-        refused = userfold(*command.split(), "--data", tmp_path / "old", **over(url))
-        assert (refused.returncode, refused.stdout) == (1, "")
-        assert says in refused.stderr
+    for command in (["users", "list"], ["migrate"]):
+        status, reason = inside.refused(*command, **over(url))
+        assert (status, says in reason) == (1, True)
+    refused = userfold("serve", "--data", tmp_path / "old", "--port", "0", "--workers", "2", **over(url))
+    assert (refused.returncode, refused.stdout, says in refused.stderr) == (1, "", True)

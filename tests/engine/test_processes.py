@@ -80,7 +80,7 @@ def test_of_two_processes_one_makes_a_user_of_an_id_or_the_other_calls_a_user_so
     async def scenario() -> None:
         async with engines(*[postgres.database_of(tmp_path)] * 2) as (_, (one, other)):
             await one.run(create("u"), SETTINGS)
-            for number in range(60):
+            for number in range(24):
                 name = f"n{number}"
                 calling = renaming("u", name) if number % 2 else create(external_id=name)
                 outcomes = await asyncio.gather(
