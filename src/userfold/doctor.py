@@ -29,6 +29,7 @@ UNREADABLE = (
     "check --data and USERFOLD_DATABASE_URL, and the owner and the mode of the file and its folder; if it is damaged: "
     "keep the files as they are, and restore the last backup beside them"
 )
+UNREACHABLE = "check USERFOLD_DATABASE_URL, that its server runs, and that it lets this user into this database"
 NOT_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -157,15 +158,16 @@ def _lock(data: Path, database: Path) -> Finding:
 
 
 async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
+    advice = UNREACHABLE if settings.database_file is None else UNREADABLE
     try:
         store = open_store(settings)
     except StoreError as error:
-        return [_failed("store", str(error), UNREADABLE)]
+        return [_failed("store", str(error), advice)]
     findings: list[Finding] = []
     try:
         findings += store.examine(full=full)
         schema = store.schema()
-        if schema.found == schema.known:  # else users cannot be read
+        if schema.found >= schema.known:  # else users cannot be read
             findings.append(await _clock(store, now))
             findings.append(await _encryption(settings, store, full=full))
     except SchemaTooNew as error:
@@ -173,7 +175,7 @@ async def _store(settings: Settings, now: int, *, full: bool) -> list[Finding]:
             _failed("store", str(error), "install the newer Userfold again, or restore a backup made before")
         )
     except StoreError as error:
-        findings.append(_failed("store", str(error), UNREADABLE))
+        findings.append(_failed("store", str(error), advice))
     finally:
         await store.close()
     return findings

@@ -7,6 +7,7 @@ is a writer beside everybody else, whose transactions are short.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Literal
@@ -53,6 +54,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
 
 
+class Digest(msgspec.Struct, frozen=True, kw_only=True):
+    """Of users with all that an export carries; `sha256` in hexadecimal digits."""
+
+    users: int
+    changes: int
+    sha256: str
+
+
 class ImportStopped(Exception):
     """A line could not be imported. All lines before it are in, and maybe some of those soon after it."""
 
@@ -79,6 +88,37 @@ async def export_lines(store: Store, project_id: str, *, secrets_by: Encryption 
     Each line is a user as of one moment; an export while others write is not as of one moment as a whole. Whoever
     is deleted meanwhile may be missing. Raises a `StoreError`.
     """
+    async for piece, _ in _pieces(store, project_id, secrets_by):
+        yield piece
+
+
+async def digest_of(store: Store, project_id: str, secrets_by: Encryption) -> Digest:
+    """Of what an export with secrets would write, so it is the same wherever the same users are. Raises a `StoreError`.
+
+    Secrets go into it as they are, not as they are encrypted. That tells nobody what they are: TOTP secrets are random,
+    and all others are digests already.
+    """
+    hashed, users, changes = hashlib.sha256(), 0, 0
+    async for piece, of_history in _pieces(store, project_id, secrets_by):
+        hashed.update(piece)
+        users += piece.endswith(b"\n")
+        changes += of_history
+    return Digest(users=users, changes=changes, sha256=hashed.hexdigest())
+
+
+def digest_of_all(digests: Iterable[Digest]) -> Digest:
+    """Of several projects, in whatever order and with whatever ids. One without users changes nothing."""
+    some = [digest for digest in digests if digest.users]
+    text = "".join(f"{sha256}\n" for sha256 in sorted(digest.sha256 for digest in some))
+    return Digest(
+        users=sum(digest.users for digest in some),
+        changes=sum(digest.changes for digest in some),
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+async def _pieces(store: Store, project_id: str, secrets_by: Encryption | None) -> AsyncIterator[tuple[bytes, int]]:
+    """Pieces of lines, each with the number of changes that it holds."""
     segments = {
         record.id: record.name
         for record in await store.list("segment")
@@ -97,7 +137,7 @@ async def export_lines(store: Store, project_id: str, *, secrets_by: Encryption 
 
 async def _line(
     store: Store, project_id: str, listed: User, segments: Mapping[str, str], secrets_by: Encryption | None
-) -> AsyncIterator[bytes]:
+) -> AsyncIterator[tuple[bytes, int]]:
     found = await _as_of_one_moment(store, project_id, listed)
     if found is None:
         return
@@ -109,12 +149,12 @@ async def _line(
     head, tail = write_head(user, claims, segments, presence), write_tail(told)
     changes = [record for record in records if isinstance(record, Change)]
     if changes:
-        yield head + b",".join(map(encode, changes)) + tail
+        yield head + b",".join(map(encode, changes)) + tail, len(changes)
         return
-    yield head
+    yield head, 0
     async for page in _pages_of_history(store, project_id, user):
-        yield b"," * (page[0].version > 1) + b",".join(map(encode, page))
-    yield tail
+        yield b"," * (page[0].version > 1) + b",".join(map(encode, page)), len(page)
+    yield tail, 0
 
 
 async def _as_of_one_moment(store: Store, project_id: str, listed: User) -> tuple[User, list[Record]] | None:

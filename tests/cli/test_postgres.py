@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
+import pyotp
 import pytest
 
 from tests import postgres
 from tests.cli.inside import Inside
 from tests.postgres import ENCRYPTION_KEY, over
-from tests.server import READY, Server, read_keys, serving, start, userfold, wait_until
+from tests.server import BOUND_S, READY, Server, environment, read_keys, serving, start, userfold, wait_until
+from userfold.encryption import new_key
+from userfold.storage.postgres import store
+from userfold.storage.postgres.migrate import EXCLUSIVE, migrations
+
+NEWEST = max(migrations())
 
 
 @pytest.fixture
@@ -86,10 +98,118 @@ def test_the_commands_work_on_the_database_that_the_url_names(
     exported = inside.run("export", str(tmp_path / "out.ndjson"), *at)
     assert exported.status == 0
     assert "ada@x.org" in (tmp_path / "out.ndjson").read_text()
-    assert "pg_dump" in inside.refused("backup", str(tmp_path / "copy"), *at)[1]
+    status, says = inside.refused("backup", str(tmp_path / "copy"), *at)
+    assert (status, "use pg_dump --format=custom" in says, list(tmp_path.glob("copy*"))) == (1, True, [])
     findings = {finding["about"]: finding["state"] for finding in inside.run("doctor", "--json", *at).json()}
     assert findings["store"] == "ok"
     assert "lock" not in findings
+
+
+def test_a_pipe_moves_users_out_of_sqlite_and_equal_digests_say_that_all_of_them_arrived(
+    inside: Inside, tmp_path: Path, url: str
+) -> None:
+    lines = [
+        {"user": {"id": id_, "name": "Ada", "created_at": 1_600_000_000_000}, "secrets": {"totp_secret": "A" * 32}}
+        for id_ in ("b", "a", "B", "é", "_")  # in an order of their own everywhere but where code points are compared
+    ]
+    inside.run("import", stdin="".join(json.dumps(line) + "\n" for line in lines))
+    at = ("--database-url", url)
+    inside.ok("migrate", *at)
+    inside.ok("projects", "create", "there", *at)
+    out, into = '"$0" -m userfold export --with-secrets', '"$0" -m userfold import'
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f'set -o pipefail; {out} | env "$1" "$2" {into}',
+            sys.executable,
+            *(f"{name}={value}" for name, value in over(url).items()),
+        ],
+        env=environment(USERFOLD_DATA=str(inside.data)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    here = inside.run("doctor", "--digest", "--json").json()
+    there = inside.run("doctor", "--digest", "--json", **over(url)).json()
+    assert [each["users"] for each in here["projects"]] == [5]
+    assert [here.pop("projects")[0]["sha256"], here] == [there.pop("projects")[0]["sha256"], there]
+    assert inside.run("users", "update", "a", '{"name": "Eve"}', **over(url)).status == 0
+    changed = inside.run("doctor", "--digest", "--json", **over(url)).json()
+    assert (changed["users"], changed["changes"]) == (5, here["changes"] + 1)
+    assert changed["sha256"] != here["sha256"]
+
+
+def test_the_encryption_key_gives_way_to_another_while_several_processes_serve(
+    inside: Inside, tmp_path: Path, url: str
+) -> None:
+    old, new = new_key(), new_key()
+
+    def keys(*given: str) -> dict[str, str]:
+        return {"USERFOLD_DATABASE_URL": url, "USERFOLD_ENCRYPTION_KEY": ",".join(given)}
+
+    def encryption_by(*given: str) -> str:
+        findings = inside.run("doctor", "--full", "--json", **keys(*given)).json()
+        (state,) = [str(finding["state"]) for finding in findings if finding["about"] == "encryption"]
+        return state
+
+    secret = pyotp.random_base32()
+    with (
+        serving(tmp_path / "one", **keys(old, new)) as one,
+        serving(tmp_path / "two", **keys(new, old)) as two,
+        one.client() as mine,
+        two.client(one.secret_key) as other,
+    ):
+        made = [
+            (client.post("/clerk/v1/users", json={"totp_secret": secret}).json()["id"], reader)
+            for client, reader in [(mine, other), (other, mine)] * 2
+        ]
+
+        def verify(users: list[tuple[str, httpx.Client]]) -> None:
+            for id_, reader in users:
+                reply = reader.post(f"/clerk/v1/users/{id_}/verify_totp", json={"code": pyotp.TOTP(secret).now()})
+                assert (reply.status_code, reply.json()) == (200, {"verified": True, "code_type": "totp"})
+
+        verify(made[:2])
+        assert [encryption_by(old), encryption_by(new, old), encryption_by(new)] == ["failed", "warning", "failed"]
+        done = inside.run("encryption", "rotate", "--json", **keys(new, old))
+        assert done.json() == {"renewed": 2, "current": 2, "unreadable": []}
+        verify(made[2:])
+        assert encryption_by(new) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("database", "says"), [("", "(SQLSTATE 3D000)"), ("postgresql://ada:hunter2@127.0.0.1:1/none", "cannot be reached")]
+)
+def test_where_there_is_no_database_commands_say_so_without_the_password(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    database: str,
+    says: str,
+) -> None:
+    inside = Inside(tmp_path / "data", monkeypatch, capsys)
+    monkeypatch.setattr(store, "PATIENCE_S", 0)
+    at = over(database or postgres.server(None).address("no_such_database"))
+    for command in (
+        "users list",
+        "projects list",
+        "keys list",
+        "migrate",
+        "export",
+        "doctor --digest",
+        "encryption rotate",
+    ):
+        status, reason = inside.refused(*command.split(), **at)
+        assert (status, says in reason, "hunter2" in reason) == (1, True, False)
+    findings = inside.run("doctor", "--json", **at)
+    (found,) = [finding for finding in findings.json() if finding["about"] == "store"]
+    assert (findings.status, found["state"], says in found["says"]) == (1, "failed", True)
+    assert found["advice"].startswith("check USERFOLD_DATABASE_URL, that its server runs")
+    assert "hunter2" not in findings.out + findings.err
 
 
 def test_a_server_without_an_encryption_key_that_all_share_does_not_start(tmp_path: Path, url: str) -> None:
@@ -141,3 +261,78 @@ def test_several_processes_of_sqlite_are_refused(tmp_path: Path) -> None:
     done = userfold("serve", "--data", tmp_path / "data", "--workers", "2")
     assert done.returncode == 2
     assert "--workers" in done.stderr
+
+
+# What a program of the next release is: it knows a migration more.
+NEXT = """
+from userfold import cli
+from userfold.storage.postgres import migrate
+known = migrate.migrations()
+migrate.migrations = lambda: {{**known, max(known) + 1: {sql!r}}}
+cli.main()
+"""
+
+
+@contextlib.contextmanager
+def next_release(monkeypatch: pytest.MonkeyPatch, sql: str) -> Iterator[None]:
+    """What is started in this block is a newer program."""
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.server.USERFOLD", (sys.executable, "-c", NEXT.format(sql=sql)))
+        yield
+
+
+def count_up(server: Server, key: str, path: str, stop: threading.Event) -> int:
+    """How often a counter of the user at `path` was counted up, each time with an answer that says so."""
+    done = 0
+    with server.client(key) as client:
+        while not stop.is_set():
+            changed = client.patch(path, content=COUNT, headers={"content-type": OPERATIONS})
+            assert changed.status_code == 200, changed.text
+            done += 1
+    return done
+
+
+OPERATIONS = "application/vnd.userfold.operations+json"
+COUNT = b'[{"op": "increment", "path": "/traits/n", "by": 1}]'
+
+
+def test_old_and_new_processes_serve_at_once_and_old_ones_start_again(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = "CREATE TABLE added (id text PRIMARY KEY); ALTER TABLE users ADD COLUMN added bigint NOT NULL DEFAULT 0"
+    stop = threading.Event()
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(2) as threads:
+        opened.callback(stop.set)
+        old = opened.enter_context(serving(tmp_path / "old", **over(url)))
+        key = old.secret_key
+        with old.client() as client:
+            path = f"/v1/users/{client.post('/v1/users', json={'traits': {'n': 0}}).json()['id']}"
+        counting = [threads.submit(count_up, old, key, path, stop)]
+        with next_release(monkeypatch, added):
+            new = opened.enter_context(serving(tmp_path / "new", **over(url)))
+        counting.append(threads.submit(count_up, new, key, path, stop))
+        # One of before that died is started again over the new schema.
+        with serving(tmp_path / "again", **over(url)) as again, again.client(key) as client:
+            assert client.post("/v1/users", json={"name": "Ada"}).status_code == 201
+            stop.set()
+            counts = [each.result() for each in counting]
+            user = client.get(path).json()
+        assert min(counts) > 0
+        assert (user["traits"]["n"], user["version"]) == (sum(counts), sum(counts) + 1)
+
+
+def test_an_old_program_does_not_start_over_a_schema_that_it_could_not_bear(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = Inside(tmp_path / "old", monkeypatch, capsys)
+    inside.run("migrate", **over(url))
+    with monkeypatch.context() as patch:
+        newer = {**migrations(), NEWEST + 1: EXCLUSIVE + "DROP TABLE leases"}
+        patch.setattr("userfold.storage.postgres.migrate.migrations", lambda: newer)
+        assert inside.run("migrate", **over(url)).out == f"Schema {NEWEST} → {NEWEST + 1}: done.\n"
+    says = f"made by a newer Userfold (schema {NEWEST + 1}; this program knows {NEWEST})"
+    for command in (["users", "list"], ["migrate"]):
+        status, reason = inside.refused(*command, **over(url))
+        assert (status, says in reason) == (1, True)
+    refused = userfold("serve", "--data", tmp_path / "old", "--port", "0", "--workers", "2", **over(url))
+    assert (refused.returncode, refused.stdout, says in refused.stderr) == (1, "", True)

@@ -126,6 +126,21 @@ def test_wrong_use_is_said_and_ends_with_2(inside: Inside, arguments: list[str],
     assert inside.refused(*arguments) == (2, message)
 
 
+def test_whoever_forgets_the_file_on_a_terminal_is_told_so(inside: Inside) -> None:
+    primary, secondary = os.openpty()
+    done = subprocess.run(
+        [*USERFOLD, "import", "--data", str(inside.data)],
+        env=environment(),
+        stdin=secondary,
+        capture_output=True,
+        timeout=BOUND_S,
+        check=False,
+    )
+    os.close(primary)
+    os.close(secondary)
+    assert (done.returncode, done.stderr) == (2, b"userfold: name a FILE; - is standard input\n")
+
+
 def test_secrets_are_not_shown_on_a_terminal(inside: Inside) -> None:
     primary, secondary = os.openpty()
     done = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from tests.contract.samples import (
 )
 from tests.postgres_proxy import Fate, between
 from userfold.core.queries import UserQuery
-from userfold.core.records import Identifier, Key, User
+from userfold.core.records import Identifier, Key, Presence, Record, User, kind_of
 from userfold.storage.port import (
     Conflict,
     Fold,
@@ -44,10 +45,12 @@ from userfold.storage.port import (
     StoreFull,
     StoreUnavailable,
     Update,
+    Write,
     WriteFailed,
 )
 from userfold.storage.postgres import connections, migrate, tables
 from userfold.storage.postgres import store as store_module
+from userfold.storage.postgres import writing as writing_module
 from userfold.storage.postgres.connections import Crowded, Lost, connect, translated
 from userfold.storage.postgres.gather import AT_ONCE_MAX, KEYS_MAX, Gatherer
 from userfold.storage.postgres.store import ATTEMPTS_MAX, PostgresStore
@@ -143,6 +146,43 @@ def test_every_key_begins_with_the_project_and_nothing_else_is_unique(url: str, 
     assert [d for d in unique.values() if "_pkey" not in d] == []
 
 
+SCALE_OUT = Path(__file__).parents[2] / "docs" / "howto" / "scale-out.md"
+PRIMARY_KEYS = """
+SELECT tablename, (SELECT array_agg(attname::text) FROM pg_index
+  JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
+  WHERE indisprimary AND indrelid = tablename::regclass) FROM pg_tables WHERE schemaname = 'public'
+"""
+SPREAD = re.compile(
+    r"SELECT create_(distributed|reference)_table\(name(?:, '(\w+)')?\) FROM unnest\(ARRAY\[(.*?)\]\) AS name;",
+    re.DOTALL,
+)
+
+
+def ways_to_spread() -> list[list[tuple[str, str, str]]]:
+    """Each of the ways that the documentation tells: (table, how it is made, by which column)."""
+    text = SCALE_OUT.read_text().partition("## 7. A distributed engine")[2]
+    return [
+        [(name, how, column) for how, column, names in SPREAD.findall(block) for name in re.findall(r"'(\w+)'", names)]
+        for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    ]
+
+
+def test_every_table_can_be_spread_over_machines_as_the_documentation_says(url: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> dict[str, list[str]]:
+        async with postgres.connected(url) as connection:
+            return dict(await connection.fetch(PRIMARY_KEYS))
+
+    keys = runner.run(scenario())
+    ways = ways_to_spread()
+    assert len(ways) == 2
+    for way in ways:
+        assert sorted(name for name, _, _ in way) == sorted(keys)
+        assert [name for name, how, column in way if how == "distributed" and column not in keys[name]] == []
+    by = {name: column for name, how, column in ways[1] if how == "distributed"}
+    assert {by[name] for name in ("users", "user_index", "user_times", "identifiers")} == {"id"}
+    assert {by[name] for name in ("user_terms", "changes")} == {"user_id"}
+
+
 def test_several_programs_that_start_at_once_make_one_schema(
     bare: str, runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -160,29 +200,149 @@ def test_several_programs_that_start_at_once_make_one_schema(
     runner.run(scenario())
 
 
-def test_a_migration_that_this_program_adds_reaches_a_database_that_holds_users(
+ADDITION = """
+CREATE TABLE added (project_id text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, PRIMARY KEY (project_id, id));
+ALTER TABLE users ADD COLUMN added bigint NOT NULL DEFAULT 0;
+CREATE INDEX users_by_added ON users (project_id, added, id);
+"""
+
+
+KNOWN = migrate.migrations()
+
+
+def with_another(sql: str) -> dict[int, str]:
+    """The migrations of a program that has one more."""
+    return {**KNOWN, max(KNOWN) + 1: sql}
+
+
+def test_programs_of_before_go_on_over_what_a_migration_added_and_start_again(
     bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = migrate.migrations()
-    newest = max(known) + 1
+    newest = max(migrate.migrations()) + 1
 
     async def scenario() -> None:
         async with opened(bare) as older:
             await older.migrate()
             await put(older, user(), change())
             with monkeypatch.context() as patch:
-                patch.setattr(migrate, "migrations", lambda: {**known, newest: "CREATE TABLE added (project_id text)"})
+                patch.setattr(migrate, "migrations", lambda: with_another(ADDITION))
                 async with opened(bare) as newer:
                     await newer.migrate()
                     assert newer.schema() == Schema(found=newest, known=newest)
                     assert await get(newer, KEY) == user()
             assert await version_of(bare) == newest
-            # A rolling upgrade: the older program goes on, and is refused only when it starts again.
             await change_user(older, user(), next_version(user()))
-            with pytest.raises(SchemaTooNew, match=rf"schema {newest}\b"):
-                await older.migrate()
+            before = await schema(bare)
+            await older.migrate()
+            assert older.schema() == Schema(found=newest, known=newest - 1)
+            (found,) = [finding for finding in older.examine(full=False) if finding.about == "store"]
+            assert (found.state, "a newer program's" in found.says) == ("warning", True)
+            assert (await schema(bare), await version_of(bare)) == (before, newest)
+            await put(older, user("u2"), change("u2"))
 
     runner.run(scenario())
+
+
+def test_programs_of_before_are_refused_by_a_migration_that_they_could_not_bear_and_change_nothing(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = max(migrate.migrations()) + 1
+
+    async def scenario() -> None:
+        async with opened(bare) as older:
+            await older.migrate()
+            with monkeypatch.context() as patch:
+                patch.setattr(migrate, "migrations", lambda: with_another(migrate.EXCLUSIVE + "DROP TABLE leases"))
+                await older.migrate()
+            before = await schema(bare)
+            for refused in (older.migrate, lambda: asyncio.to_thread(older.schema)):
+                with pytest.raises(SchemaTooNew, match=rf"schema {newest}; this program knows {newest - 1}"):
+                    await refused()
+            assert (await schema(bare), await version_of(bare)) == (before, newest)
+
+    runner.run(scenario())
+
+
+def test_a_database_remembers_the_last_migration_that_older_programs_cannot_bear() -> None:
+    assert migrate.oldest_usable({1: "x", 2: migrate.EXCLUSIVE + "y", 3: "z"}) == 2
+    assert migrate.oldest_usable({1: "x", 2: "y -- EXCLUSIVE"}) == 1
+
+
+def test_several_programs_that_start_at_once_over_an_older_schema_migrate_it_once(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start() -> None:
+        async with opened(bare) as store:
+            await store.migrate()
+
+    async def scenario() -> None:
+        await start()
+        monkeypatch.setattr(migrate, "migrations", lambda: with_another(ADDITION))
+        await asyncio.gather(*(start() for _ in range(6)))
+        assert await version_of(bare) == max(KNOWN) + 1
+
+    runner.run(scenario())
+
+
+def test_a_program_that_waited_for_a_newer_one_leaves_its_schema_as_it_is(
+    bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with opened(bare) as store, postgres.connected(bare) as newer:
+            await store.migrate()
+            monkeypatch.setattr(migrate, "migrations", lambda: with_another(ADDITION))
+            before = await schema(bare)
+            await newer.execute("BEGIN")
+            await newer.execute(migrate.SET_VERSION, max(KNOWN) + 5, 1)
+            starting = asyncio.create_task(store.migrate())
+            await until_waiting(bare)
+            await newer.execute("COMMIT")
+            await starting
+            assert (await schema(bare), await version_of(bare)) == (before, max(KNOWN) + 5)
+
+    runner.run(scenario())
+
+
+# The rule for migrations. What follows ADD COLUMN must let rows be inserted by those who do not know the column.
+ADDS = re.compile(
+    r"CREATE TABLE \w+ \(.*\)"
+    r"|CREATE INDEX \w+ ON \w+ .*"
+    r"|ALTER TABLE \w+ ADD COLUMN "
+    r"(?!.*\b(UNIQUE|PRIMARY KEY|REFERENCES|CHECK)\b)(?!.*\bNOT NULL\b(?!.*\bDEFAULT\b))(?!.*,).*",
+    re.DOTALL,
+)
+
+
+def more_than_additions(sql: str) -> list[str]:
+    """The statements of a migration that do anything but add, unless it keeps programs of before away."""
+    if sql.startswith(migrate.EXCLUSIVE):
+        return []
+    statements = [one.strip() for one in re.sub(r"--.*", "", sql).split(";")]
+    return [one for one in statements if one and not ADDS.fullmatch(one)]
+
+
+@pytest.mark.parametrize("number", migrate.migrations())
+def test_a_migration_only_adds_or_says_that_older_programs_must_not_go_on(number: int) -> None:
+    assert more_than_additions(migrate.migrations()[number]) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE users",
+        "ALTER TABLE users DROP COLUMN version",
+        "ALTER TABLE users ADD COLUMN a text NOT NULL",
+        "ALTER TABLE users ADD COLUMN a text UNIQUE",
+        "ALTER TABLE users ADD COLUMN a text, DROP COLUMN version",
+        "ALTER TABLE users RENAME TO people",
+        "CREATE UNIQUE INDEX one ON users (id)",
+        "UPDATE users SET version = 0",
+        f"CREATE TABLE a (id text); {migrate.EXCLUSIVE} DROP TABLE users",
+    ],
+)
+def test_what_is_no_addition_is_noticed(sql: str) -> None:
+    assert more_than_additions(sql) != []
+    assert more_than_additions(ADDITION) == more_than_additions(migrate.EXCLUSIVE + sql) == []
 
 
 def test_a_migration_that_fails_leaves_no_trace(
@@ -463,6 +623,84 @@ def test_a_batch_of_two_processes_that_lock_in_another_order_is_no_deadlock(
             assert await connection.fetchval(sql) == 0
         for own in stores[1:]:
             await own.close()
+
+    runner.run(scenario())
+
+
+# Many at once, which are copied.
+
+
+MANY = [f"u{n:03}" for n in range(writing_module.COPY_ROWS_MIN + 1)]
+
+
+def many(*more: Record) -> Write:
+    """Users with all that they have."""
+    records: list[Record] = [*more]
+    for id_ in MANY:
+        claim = Identifier(identifier=f"external_id|{id_}", user_id=id_, set_by="browser")
+        records += [user(id_, traits={"\\t\n": id_}), change(id_), claim, Presence(id=id_, last_active_at=5)]
+    return writing(*records)
+
+
+async def rows_of(url: str) -> dict[str, set[str]]:
+    """{table: its rows as text}."""
+    async with postgres.connected(url) as connection:
+        names = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('writers', 'leases')"
+        )
+        return {name: {str(row) for row in await connection.fetch(f"SELECT * FROM {name}")} for (name,) in names}  # noqa: S608
+
+
+def test_many_are_copied_to_the_same_rows_that_statements_make(
+    store: PostgresStore, url: str, bare: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        await store.run(lambda: folding(many()))
+        monkeypatch.setattr(writing_module, "COPY_ROWS_MIN", len(MANY) * 100)
+        async with opened(bare) as other:
+            await other.migrate()
+            await other.run(lambda: folding(many()))
+        copied = await rows_of(url)
+        assert copied == await rows_of(bare)
+        made = ("users", "user_index", "user_times", "identifiers", "changes", "presences")
+        assert [len(copied[name]) for name in made] == [len(MANY)] * 6
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "taken", [user(MANY[-1]), Identifier(identifier="external_id|u007", user_id="x", set_by="backend")], ids=kind_of
+)
+def test_one_of_many_that_is_there_already_is_a_conflict_and_nothing_of_them_is_stored(
+    store: PostgresStore, url: str, runner: asyncio.Runner, taken: Record
+) -> None:
+    folds: list[Fold[Any]] = []
+
+    def make_fold() -> Fold[Any]:
+        folds.append(folding(many()))
+        return folds[-1]
+
+    async def scenario() -> None:
+        await put(store, taken)
+        before = await rows_of(url)
+        with pytest.raises(Conflict):
+            await store.run(make_fold)
+        assert await rows_of(url) == before
+        assert len(folds) == ATTEMPTS_MAX
+
+    runner.run(scenario())
+
+
+@pytest.mark.parametrize("bad", ["external_id|\0", "external_id|\ud800"], ids=ascii)
+def test_one_of_many_that_cannot_be_stored_fails_as_a_write_and_the_connection_is_of_use(
+    store: PostgresStore, url: str, runner: asyncio.Runner, bad: str
+) -> None:
+    async def scenario() -> None:
+        before = await rows_of(url)
+        with pytest.raises(WriteFailed):
+            await store.run(lambda: folding(many(Identifier(identifier=bad, user_id="u", set_by="backend"))))
+        assert await rows_of(url) == before
+        await store.run(lambda: folding(many()))
 
     runner.run(scenario())
 

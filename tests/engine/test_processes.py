@@ -12,10 +12,11 @@ from typing import get_args
 import pytest
 
 from tests import postgres
-from tests.engine.commands import PROJECT
+from tests.engine.commands import BACKEND, PROJECT
 from tests.engine.driving import SETTINGS, create, engine_of, increment, merge, once, stored_changes, stored_user
 from tests.engine.model import check_user
 from tests.postgres_proxy import Fate, between
+from userfold.core.commands import Edit, UpdateUser
 from userfold.core.errors import IdentifierTaken
 from userfold.core.queries import UserQuery
 from userfold.engine import Engine
@@ -62,6 +63,30 @@ def test_of_many_processes_that_claim_an_identifier_one_has_it(tmp_path: Path, r
                 outcomes = await asyncio.gather(*commands, return_exceptions=True)
                 assert sum(isinstance(outcome, IdentifierTaken) for outcome in outcomes) == PROCESSES - 1, outcomes
             assert await store.count_users(UserQuery(project_id=PROJECT, limit=1)) == 20
+
+    runner.run(scenario())
+
+
+def renaming(user_id: str, external_id: str) -> UpdateUser:
+    edits = (Edit("merge_patch", {"external_id": external_id}),)
+    return UpdateUser(project_id=PROJECT, author=BACKEND, user_id=user_id, edits=edits)
+
+
+def test_of_two_processes_one_makes_a_user_of_an_id_or_the_other_calls_a_user_so(
+    tmp_path: Path, runner: asyncio.Runner
+) -> None:
+    """Each of them only looks whether the other's record is there."""
+
+    async def scenario() -> None:
+        async with engines(*[postgres.database_of(tmp_path)] * 2) as (_, (one, other)):
+            await one.run(create("u"), SETTINGS)
+            for number in range(24):
+                name = f"n{number}"
+                calling = renaming("u", name) if number % 2 else create(external_id=name)
+                outcomes = await asyncio.gather(
+                    one.run(create(name), SETTINGS), other.run(calling, SETTINGS), return_exceptions=True
+                )
+                assert sorted(isinstance(outcome, IdentifierTaken) for outcome in outcomes) == [False, True], outcomes
 
     runner.run(scenario())
 

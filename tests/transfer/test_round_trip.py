@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from userfold.encryption import Encryption, SecretUnreadable, encryption_in_memo
 from userfold.engine import Engine
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, Records, Write
-from userfold.transfer import export_lines, import_lines
+from userfold.transfer import Digest, digest_of, digest_of_all, export_lines, import_lines
 
 TOTP_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 BACKUP_CODES = ["first-code", "second-code", "$2b$04$JfUj.VHR58ATmZ7lXg7k4.TAAdyoTqVavtGj0bBA1ueCb4tZj1cVS"]
@@ -211,6 +212,50 @@ class Meanwhile:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+
+def digest(api: InProcess, project_id: str | None = None) -> Digest:
+    service = api.app.service
+    return api.wait_for(digest_of(api.store, project_id or api.keys.project_id, service.encryption))
+
+
+def test_the_digest_of_a_project_is_that_of_its_export_with_secrets(
+    here: InProcess, there: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "HISTORY_AT_ONCE_MAX", 3)
+    made = make_users(here)
+    text = exported(here)
+    changes = sum(len(line["changes"]) for line in lines_of(text))
+    assert digest(here) == Digest(users=4, changes=changes, sha256=hashlib.sha256(text).hexdigest())
+    import_into(there, text)
+    assert digest(there) == digest(here)
+    there.ask("PATCH", f"/v1/users/{made[1]}", {"traits": {"n": 1}})
+    assert digest(there) != digest(here)
+
+
+def test_a_secret_that_was_encrypted_anew_leaves_the_digest_and_another_one_does_not(here: InProcess) -> None:
+    clerk_user(here, first_name="Ada", totp_secret=TOTP_SECRET)
+    before = digest(here)
+    service = here.app.service
+    (text,) = [write for write in exported(here).splitlines() if TOTP_SECRET.encode() in write]
+    assert service.encryption.encrypt(TOTP_SECRET) != service.encryption.encrypt(TOTP_SECRET)
+    import_into(here, text + b"\n", "replace")
+    assert digest(here) == before
+    import_into(here, text.replace(TOTP_SECRET.encode(), TOTP_SECRET[::-1].encode()) + b"\n", "replace")
+    assert digest(here) != before
+
+
+def test_all_projects_together_have_one_digest_whatever_they_are_called(here: InProcess) -> None:
+    make_users(here)
+    other, empty = (here.runner.run(make_project(here.app)).project_id for _ in range(2))
+    here.ask("POST", "/v1/users", {"name": "Ada"})
+    import_into(here, exported(here).splitlines(keepends=True)[0], project_id=other)
+    one, two, none = digest(here), digest(here, other), digest(here, empty)
+    assert len({one.sha256, two.sha256}) == 2
+    together = digest_of_all([one, two, none])
+    assert (together.users, together.changes) == (6, one.changes + two.changes)
+    assert together == digest_of_all([two, none, one]) == digest_of_all([two, one])
+    assert together != digest_of_all([one, one])
 
 
 def test_a_line_is_of_one_moment_though_the_user_is_updated_while_it_is_read(here: InProcess) -> None:

@@ -87,7 +87,9 @@ def export_users(
 
 
 def import_users(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Lines of JSON; - is standard input.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="Lines of JSON; - or none is standard input.")
+    ] = None,
     data: DataOption = None,
     database_url: DatabaseOption = None,
     project: ProjectOption = None,
@@ -251,8 +253,10 @@ def _target(name: str, database: Path | None, replace: bool) -> Iterator[BinaryI
 
 
 @contextlib.contextmanager
-def _source(name: str) -> Iterator[BinaryIO]:
-    if name == STANDARD:
+def _source(name: str | None) -> Iterator[BinaryIO]:
+    if name is None and sys.stdin.isatty():
+        fail("name a FILE; - is standard input", EXIT_USAGE)
+    if name in (None, STANDARD):
         yield sys.stdin.buffer
         return
     with contextlib.ExitStack() as opened:

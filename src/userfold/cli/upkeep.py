@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,18 +17,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from userfold.backup import Backup, BackupImpossible, back_up
-from userfold.cli.beside import read_settings_or_fail, refuse_missing_database
+from userfold.cli.beside import Beside, beside_the_server, read_settings_or_fail, refuse_missing_database
 from userfold.cli.options import DatabaseOption, DataOption, JsonOption
 from userfold.cli.saying import EXIT_FAILED, EXIT_LOCKED, counted, fail, print_json, print_line, print_table, size
 from userfold.clock import clock_ms
+from userfold.core.records import Project
 from userfold.doctor import examine
 from userfold.locks import CannotLock, InUse, hold_data
-from userfold.opening import open_store
+from userfold.opening import open_encryption, open_store
 from userfold.settings import Settings
 from userfold.storage.port import BacksUp, Schema, StoreError
 from userfold.storage.port import Progress as OnProgress
+from userfold.transfer import Digest, digest_of, digest_of_all
 
 NICE = 10  # whoever is served goes first
+NOT_OURS_TO_COPY = (
+    "Userfold does not copy a PostgreSQL database: use pg_dump --format=custom, or its server's continuous archiving,"
+    " and copy the images afterwards"
+)
 MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED"}
 
 
@@ -86,9 +93,9 @@ def migrate(
         fail(str(error), EXIT_FAILED)
     pending = schema.found < schema.known
     if as_json:
-        print_json({"from": schema.found, "to": schema.known, "done": not (check and pending)})
+        print_json({"from": schema.found, "to": max(schema.found, schema.known), "done": not (check and pending)})
     elif not pending:
-        print_line(f"Schema {schema.known}: nothing to do.")
+        print_line(f"Schema {schema.found}: nothing to do.")
     else:
         print_line(f"Schema {schema.found} → {schema.known}: {'to be done.' if check else 'done.'}")
     if check and pending:
@@ -99,16 +106,23 @@ def doctor(
     data: DataOption = None,
     database_url: DatabaseOption = None,
     full: Annotated[bool, typer.Option("--full", help="Look at every page of the database, however long.")] = False,
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Print digests of all that an export carries, and look at nothing else.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look for trouble: settings, data folder, free space, lock, store, clock. Changes nothing.
 
     \b
     Example:  userfold doctor --data /var/lib/userfold
-    Prints:   a table of what was looked at: ok, warning or FAILED, what was found, and what to do about it.
+    Prints:   a table of what was looked at: ok, warning or FAILED, what was found, and what to do about it; with
+              --digest a table of projects, their users and changes, and a SHA-256 that is the same where these are.
     Exits:    0 nothing failed (there may be warnings); 1 something did; 2 wrong use or setting.
     """
     settings = read_settings_or_fail(data=data, database_url=database_url)
+    if digest:
+        _print_digests(beside_the_server(settings, partial(_digests, settings)), as_json)
+        return
     findings = asyncio.run(examine(settings, os.environ, clock_ms(), full=full))
     if as_json:
         print_json(findings)
@@ -121,11 +135,34 @@ def doctor(
         raise typer.Exit(EXIT_FAILED)
 
 
+async def _digests(settings: Settings, beside: Beside) -> list[tuple[Project, Digest]]:
+    encryption = open_encryption(settings, make=False)
+    return [(project, await digest_of(beside.store, project.id, encryption)) for project in await beside.projects()]
+
+
+def _print_digests(digests: list[tuple[Project, Digest]], as_json: bool) -> None:
+    everything = digest_of_all(digest for _, digest in digests)
+    if as_json:
+        of_projects = [
+            {"id": project.id, "name": project.name, **msgspec.to_builtins(digest)} for project, digest in digests
+        ]
+        print_json({**msgspec.to_builtins(everything), "projects": of_projects})
+        return
+    named = [(project.id, project.name, digest) for project, digest in digests]
+    print_table(
+        ("project", "name", "users", "changes", "sha256"),
+        [
+            (id_, name, f"{digest.users:,}", f"{digest.changes:,}", digest.sha256)
+            for id_, name, digest in [*named, ("all", "", everything)]
+        ],
+    )
+
+
 def _backed_up(settings: Settings, file: Path, force: bool) -> Backup:
     store = open_store(settings)
     try:
         if not isinstance(store, BacksUp) or settings.database_file is None:
-            fail("Userfold does not copy this kind of database; use pg_dump, or the backups of its server")
+            fail(NOT_OURS_TO_COPY)
         os.nice(NICE)
         with _progress_bar() as progress:
             return back_up(store, file, progress, database=settings.database_file, replace=force)

@@ -185,7 +185,7 @@ class Store(Protocol):
         ...
 
     async def migrate(self) -> None:
-        """Bring the schema to what this program knows. Raises `SchemaTooNew` rather than touch a newer one."""
+        """Bring the schema to what this program knows. A newer one stays; `SchemaTooNew` if it cannot be used."""
         ...
 
     async def close(self) -> None:
@@ -194,7 +194,10 @@ class Store(Protocol):
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """Which schema a database has, 0 for none yet, and which one this program knows."""
+    """Which schema a database has, 0 for none yet, and which one this program knows.
+
+    What was found may be newer than what is known, if the newer program said that older ones may use it.
+    """
 
     found: int
     known: int

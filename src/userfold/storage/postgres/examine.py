@@ -32,6 +32,9 @@ async def _schema(connection: Connection) -> Finding:
     version = f"PostgreSQL {connection.get_server_version().major}"
     if schema.found == schema.known:
         return Finding(about="store", state="ok", says=f"{version}: schema {schema.found} is current")
+    if schema.found > schema.known:
+        says = f"{version}: schema {schema.found} is a newer program's; this one knows {schema.known}, and may go on"
+        return Finding(about="store", state="warning", says=says, advice="install the newer Userfold here too")
     says = f"{version}: schema {schema.found}, and this program needs {schema.known}"
     advice = "back up, then run `userfold migrate` (starting this program's server does it too)"
     return Finding(about="store", state="warning", says=says, advice=advice)

@@ -13,6 +13,29 @@ from userfold.storage.codec import from_text, to_text
 Row = Sequence[Any]
 
 
+class Into(msgspec.Struct, frozen=True):
+    """Where rows go that are new: by COPY into `columns` of the table `name`, or by the statement `insert`.
+
+    `$1` of the statement is the project, then come the other columns, all as arrays.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    insert: str
+
+
+def _into(name: str, columns: dict[str, str]) -> Into:
+    """`columns`: {name: type}, without the project."""
+    # Only names written in this file are put into SQL; values are always bound.
+    listed = ", ".join(columns)
+    arrays = ", ".join(f"${number}::{type_}[]" for number, type_ in enumerate(columns.values(), 2))
+    insert = (
+        f"INSERT INTO {name} (project_id, {listed})"  # noqa: S608
+        f" SELECT $1::text, * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+    )
+    return Into(name=name, columns=("project_id", *columns), insert=insert)
+
+
 class Table(msgspec.Struct, frozen=True):
     """The table of a kind. `$1` of each statement is the project, `$2` the ids, then come the columns, all as arrays.
 
@@ -21,7 +44,7 @@ class Table(msgspec.Struct, frozen=True):
 
     select: str
     lock: str
-    insert: str
+    into: Into
     update: str
     delete: str
     to_row: Callable[[Record], Row]
@@ -32,7 +55,6 @@ def _table(
     name: str, columns: dict[str, str], to_row: Callable[[Record], Row], from_row: Callable[[Row], Record]
 ) -> Table:
     """`columns`, {name: type}, are what `to_row` gives; `from_row` takes them with the id before them."""
-    # Only names written in this file are put into SQL; values are always bound.
     listed = ", ".join(columns)
     arrays = ", ".join(f"${2 + i}::{type_}[]" for i, type_ in enumerate(("text", *columns.values())))
     settings = ", ".join(f"{column} = new.{column}" for column in columns)
@@ -40,10 +62,7 @@ def _table(
     return Table(
         select=select,
         lock=f"{select} FOR UPDATE",
-        insert=(
-            f"INSERT INTO {name} (project_id, id, {listed})"  # noqa: S608
-            f" SELECT $1::text, * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
-        ),
+        into=_into(name, {"id": "text", **columns}),
         update=(
             f"UPDATE {name} AS old SET {settings} FROM unnest({arrays}) AS new (id, {listed})"  # noqa: S608
             " WHERE old.project_id = $1 AND old.id = new.id"
@@ -98,10 +117,7 @@ TABLES: dict[str, Table] = {
 # Users. An update or a removal is of the version that was read.
 SELECT_USERS = "SELECT id, document FROM users WHERE project_id = $1 AND id = ANY($2::text[]) ORDER BY id"
 LOCK_USERS = f"{SELECT_USERS} FOR UPDATE"
-INSERT_USERS = """
-INSERT INTO users (project_id, id, version, updated_at, document)
-SELECT $1::text, * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[]) ON CONFLICT DO NOTHING
-"""
+INTO_USERS = _into("users", {"id": "text", "version": "bigint", "updated_at": "bigint", "document": "text"})
 UPDATE_USERS = """
 UPDATE users AS old SET version = new.version, updated_at = new.updated_at, document = new.document
 FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[])
@@ -112,30 +128,29 @@ DELETE_USERS = """
 DELETE FROM users AS old USING unnest($2::text[], $3::bigint[]) AS gone (id, version)
 WHERE old.project_id = $1 AND old.id = gone.id AND old.version = gone.version
 """
-# An array of arrays would have to be rectangular, so terms come as JSON lists.
-INSERT_INDEX = """
+_ORDERED_BY = ("email", "phone", "username", "first_name", "last_name")
+# An array of arrays would have to be rectangular, so to a statement terms come as JSON lists. COPY takes lists.
+INTO_INDEX = Into(
+    name="user_index",
+    columns=("project_id", "id", "created_at", *_ORDERED_BY, "text", "terms"),
+    insert="""
 INSERT INTO user_index (project_id, id, created_at, email, phone, username, first_name, last_name, text, terms)
 SELECT $1::text, id, created_at, email, phone, username, first_name, last_name, text,
     ARRAY (SELECT json_array_elements_text(terms))
 FROM unnest(
     $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::json[]
 ) AS new (id, created_at, email, phone, username, first_name, last_name, text, terms)
-"""
+""",
+)
 DELETE_INDEX = "DELETE FROM user_index WHERE project_id = $1 AND id = ANY($2::text[])"
-INSERT_TIMES = """
-INSERT INTO user_times (project_id, id, last_active_at, last_sign_in_at) SELECT $1::text, id, 0, 0
-FROM unnest($2::text[]) AS new (id)
-"""
+INTO_TIMES = _into("user_times", {"id": "text", "last_active_at": "bigint", "last_sign_in_at": "bigint"})
 UPDATE_TIMES = """
 UPDATE user_times AS old SET last_active_at = new.last_active_at, last_sign_in_at = new.last_sign_in_at
 FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS new (id, last_active_at, last_sign_in_at)
 WHERE old.project_id = $1 AND old.id = new.id
 """
 DELETE_TIMES = "DELETE FROM user_times WHERE project_id = $1 AND id = ANY($2::text[])"
-INSERT_TERMS = """
-INSERT INTO user_terms (project_id, user_id, term) SELECT $1::text, * FROM unnest($2::text[], $3::text[])
-ON CONFLICT DO NOTHING
-"""
+INTO_TERMS = _into("user_terms", {"user_id": "text", "term": "text"})
 DELETE_TERMS = """
 DELETE FROM user_terms AS old USING unnest($2::text[], $3::text[]) AS gone (user_id, term)
 WHERE old.project_id = $1 AND old.term = gone.term AND old.user_id = gone.user_id
@@ -143,10 +158,7 @@ WHERE old.project_id = $1 AND old.term = gone.term AND old.user_id = gone.user_i
 
 # Changes.
 SELECT_CHANGES = "SELECT id, document FROM changes WHERE project_id = $1 AND id = ANY($2::text[])"
-INSERT_CHANGES = """
-INSERT INTO changes (project_id, id, user_id, version, document)
-SELECT $1::text, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[]) ON CONFLICT DO NOTHING
-"""
+INTO_CHANGES = _into("changes", {"id": "text", "user_id": "text", "version": "bigint", "document": "text"})
 SELECT_HISTORY = """
 SELECT document FROM changes WHERE project_id = $1 AND user_id = $2 AND version > $3 AND version <= $4
 ORDER BY version LIMIT $5

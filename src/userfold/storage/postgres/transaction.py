@@ -4,6 +4,9 @@ Nobody waits for anybody in a circle, because a transaction waits for locks only
 order: users first, then the other kinds, by key. What the rules ask for later is locked without waiting; where that is
 not possible the attempt is given up, and the next one locks all of it at its beginning. So an identifier that leads to
 a user still does when the user is locked, and who has a user locked has all that belongs to it.
+
+An absence cannot be locked. Where what was absent is then inserted, its key protects it. `writing.py` says what is done
+for names and users that were only looked for.
 """
 
 from __future__ import annotations
@@ -54,9 +57,10 @@ class Transaction:
     async def _write(self, wish: Write) -> None:
         # Most of it was read, and so is locked.
         await self._lock(_locks_of(apart([*wish.removals, *wish.updates])[0]))
+        absent = [key for key, found in self._held.items() if found is None and key not in wish.inserts]
         self._held.clear()  # from here on it is not what was read
         self.batch_id = wish.batch_id
-        await write(self._connection, wish)
+        await write(self._connection, wish, absent)
 
     async def _lock(self, keys: Iterable[Key]) -> None:
         """Lock what is not locked yet, and know what it is."""
