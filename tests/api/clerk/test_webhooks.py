@@ -210,7 +210,7 @@ def test_a_secret_key_opens_nothing_here_and_a_webhook_secret_nothing_else(clerk
         assert clerk.ask("GET", path, key=SECRET).status_code == 401
 
 
-# Away from the limit of 300 s, because the server's clock goes on; the limit itself is in tests/core/test_signatures.py.
+# Away from the limit of 300 s, because the server's clock goes on; the limit is in tests/core/test_signatures.py.
 @pytest.mark.parametrize("away_s", [-310, 310])
 def test_a_delivery_that_is_too_old_or_from_the_future_is_refused(clerk: InProcess, away_s: int) -> None:
     reply = deliver(clerk, event("user.created", clerk_user()), at_s=clock_ms() // 1000 + away_s)
@@ -273,6 +273,8 @@ def test_the_secret_is_shown_nowhere(clerk: InProcess, caplog: pytest.LogCapture
         (event("user.deleted", {}), (422, "form_param_value_invalid")),
         (event("user.created", clerk_user("")), (422, "form_param_format_invalid")),
         (event("user.created", clerk_user(updated_at="now")), (422, "form_param_value_invalid")),  # type: ignore[arg-type]
+        (event("user.created", clerk_user(updated_at=2**53)), (422, "form_param_value_invalid")),
+        (event("user.created", clerk_user(created_at=10**30)), (422, "form_param_value_invalid")),
         (event("user.created", clerk_user(email_addresses={})), (422, "form_param_value_invalid")),
         (event("user.created", clerk_user(email_addresses=["a@x.org"])), (422, "form_param_value_invalid")),
         (event("user.created", clerk_user(public_metadata=[])), (422, "form_param_value_invalid")),
