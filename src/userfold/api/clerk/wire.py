@@ -5,7 +5,7 @@ Python's SDK refuses a user that lacks any of 35 keys, or whose metadata is null
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from userfold.api import conditions
@@ -21,6 +21,7 @@ from userfold.core.second_factors import totp_secret as normal_totp_secret
 from userfold.core.user_secrets import has_second_factor
 
 BULK_MAX = 100
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 METADATA = ("public_metadata", "private_metadata", "unsafe_metadata")
 METADATA_APART = "2026-05-12"  # from this version on, metadata has routes of its own
@@ -61,6 +62,22 @@ class FieldMissing(FieldInvalid):
     """The parameter at {path} is needed."""
 
     code = "field_missing"
+
+
+class FieldMissingBeside(FieldMissing):
+    """The parameter at {path} is needed where {given} is given."""
+
+
+class FieldNotBeside(FieldInvalid):
+    """The parameter at {path} cannot be combined with {given}."""
+
+
+class LengthsDiffer(FieldInvalid):
+    """The list at {path} must have one item for each of {given}."""
+
+
+class MetadataApart(FieldUnknown):
+    """From version {version} of the API on, {path} is written at /users/{{id}}/metadata: PATCH merges, PUT replaces."""
 
 
 class TimeInvalid(FieldFormatInvalid):
@@ -222,7 +239,9 @@ def user_ids(request: Request) -> list[str]:
     body = body_or_nothing(request)
     refuse_unknown(body, "user_ids")
     given = body.get("user_ids")
-    if not isinstance(given, list) or not given or not all(isinstance(user_id, str) for user_id in given):
+    if given in (None, []):
+        raise FieldMissing(path="/user_ids")
+    if not isinstance(given, list) or not all(isinstance(user_id, str) for user_id in given):
         raise FieldInvalid(path="/user_ids", reason="a list of strings is needed")
     if len(given) > BULK_MAX:
         raise BulkTooLarge(path="/user_ids", count_max=BULK_MAX)
@@ -251,6 +270,8 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
             fields[name] = time_or_none(body, name)
         elif name in _NO_EFFECT:
             flag(body, name)
+        elif name == "web3_wallet" and value in (None, []):
+            continue  # nothing would be lost
         elif name != "created_at" and name not in _SECRETS:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields, time_or_none(body, "created_at")
@@ -271,6 +292,8 @@ def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
             flag(body, name)
         elif name in _NOT_CHOSEN and value is not None:
             raise FieldInvalid(path=f"/{name}", reason=_NOT_CHOSEN[name])
+        elif name in METADATA:
+            raise MetadataApart(path=f"/{name}", version=METADATA_APART)
         elif name not in _SECRETS and name not in _UPDATE_ONLY and name not in _NOT_CHOSEN:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields
@@ -294,12 +317,16 @@ def password(body: dict[str, Any]) -> tuple[str | None, str | None]:
             check_length(plain)
         return plain, None
     if plain is not None:
-        raise FieldInvalid(path="/password_digest", reason="it cannot be combined with password")
+        raise FieldNotBeside(path="/password_digest", given="password")
+    if hasher is None:
+        raise FieldMissingBeside(path="/password_hasher", given="password_digest")
     if hasher not in _HASHERS:
         taken = f"digests made by {', '.join(_HASHERS)} are taken"
         others = "of any other no password could be verified, so leave it out and let the user choose a new password"
         raise FieldInvalid(path="/password_hasher", reason=f"{taken}; {others}")
-    if digest is None or not digest.startswith(_HASHERS[hasher]):
+    if digest is None:
+        raise FieldMissingBeside(path="/password_digest", given="password_hasher")
+    if not digest.startswith(_HASHERS[hasher]):
         raise FieldFormatInvalid(path="/password_digest", reason=f"it is not one of {hasher}")
     return None, digest
 
@@ -337,10 +364,7 @@ def password_to_verify(request: Request) -> str:
     """The password that `POST /users/{id}/verify_password` asks about."""
     body = body_or_nothing(request)
     refuse_unknown(body, "password")
-    given = body.get("password")
-    if not isinstance(given, str):
-        raise FieldInvalid(path="/password", reason="a string is needed")
-    return given
+    return needed_text(body, "password")
 
 
 def condition(request: Request, body: dict[str, Any]) -> IfUserMatch:
@@ -353,7 +377,7 @@ def condition(request: Request, body: dict[str, Any]) -> IfUserMatch:
     if expected is None:
         return if_match
     if if_match is not None:
-        raise FieldInvalid(path="/expected_updated_at", reason="it cannot be combined with If-Match")
+        raise FieldNotBeside(path="/expected_updated_at", given="If-Match")
     if type(expected) is not int:
         raise FieldInvalid(path="/expected_updated_at", reason="the updated_at of the user is needed, in milliseconds")
     return Unchanged(expected)
@@ -431,7 +455,11 @@ def flag(body: dict[str, Any], name: str) -> bool | None:
 
 
 def time_or_none(body: dict[str, Any], name: str) -> int | None:
-    """RFC 3339 as milliseconds, or None if it is not given. JavaScript `Date`s arrive like that."""
+    """RFC 3339 as milliseconds, or None if it is not given. JavaScript `Date`s arrive like that.
+
+    What was before 1970 is refused: times are counted from then, and nobody had an account. It is mostly the zero of a
+    program that has no null.
+    """
     given = body.get(name)
     if given is None:
         return None
@@ -441,6 +469,8 @@ def time_or_none(body: dict[str, Any], name: str) -> int | None:
         time = None
     if time is None or time.tzinfo is None:
         raise TimeInvalid(path=f"/{name}", reason="one such as 2026-01-02T03:04:05.678Z is needed")
+    if time < EPOCH:
+        raise TimeInvalid(path=f"/{name}", reason="one from 1970 on is needed")
     return round(time.timestamp() * 1000)
 
 
@@ -476,8 +506,10 @@ def _verification(address: EmailAddress | PhoneNumber) -> dict[str, Any] | None:
 def _check_statuses(name: str, body: dict[str, Any]) -> None:
     values, statuses = body.get(name.removesuffix("_identification_status"), []), body[name]
     if isinstance(values, list) and statuses is not None:
-        if not isinstance(statuses, list) or len(statuses) != len(values):
-            raise FieldInvalid(path=f"/{name}", reason="one status for each value is needed")
+        if not isinstance(statuses, list):
+            raise FieldInvalid(path=f"/{name}", reason="a list is needed")
+        if len(statuses) != len(values):
+            raise LengthsDiffer(path=f"/{name}", given=name.removesuffix("_identification_status"))
         if any(status not in ("verified", "reserved") for status in statuses):
             raise FieldInvalid(path=f"/{name}", reason="verified or reserved is needed")
 
