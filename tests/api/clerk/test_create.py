@@ -141,6 +141,7 @@ def test_no_wallets_are_no_parameter_that_would_be_lost(api: InProcess, wallets:
         "id",
         "version",
         "a/b~c",
+        "~1",
     ],
 )
 def test_a_parameter_that_would_be_lost_is_refused(api: InProcess, name: str) -> None:
