@@ -42,14 +42,9 @@ _SECRETS = frozenset(
 _HASHERS = {"argon2i": ("$argon2i$",), "argon2id": ("$argon2id$",), "bcrypt": ("$2a$", "$2b$", "$2y$")}
 _STATUSES = ("email_address_identification_status", "phone_number_identification_status")
 # They loosen checks that Userfold does not make, or ask for messages that it does not send.
-_NO_EFFECT = frozenset(
-    {
-        "notify_primary_email_address_changed",
-        "skip_password_requirement",
-        "skip_user_requirement",
-        "skip_legal_checks",
-    }
-)
+_NO_EFFECT = frozenset({"skip_legal_checks"})
+_NO_EFFECT_ON_CREATE = _NO_EFFECT | {"skip_password_requirement", "skip_user_requirement"}
+_NO_EFFECT_ON_UPDATE = _NO_EFFECT | {"notify_primary_email_address_changed"}
 
 
 class VersionInvalid(HeaderInvalid):
@@ -268,7 +263,7 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
             _check_statuses(name, body)
         elif name == "legal_accepted_at":
             fields[name] = time_or_none(body, name)
-        elif name in _NO_EFFECT:
+        elif name in _NO_EFFECT_ON_CREATE:
             flag(body, name)
         elif name == "web3_wallet" and value in (None, []):
             continue  # nothing would be lost
@@ -288,7 +283,7 @@ def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
             fields[name] = None if value == "" else value
         elif name == "legal_accepted_at":
             fields[name] = time_or_none(body, name)
-        elif name in _NO_EFFECT:
+        elif name in _NO_EFFECT_ON_UPDATE:
             flag(body, name)
         elif name in _NOT_CHOSEN and value is not None:
             raise FieldInvalid(path=f"/{name}", reason=_NOT_CHOSEN[name])
