@@ -6,7 +6,7 @@ caller. The core never says which HTTP status a refusal has: each API has one ta
     DomainError
     ├── InputError            the text or its values are wrong, whatever is stored
     │   ├── JsonInvalid, JsonDuplicateKey, JsonTooDeep
-    │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid, FieldTooLong, TooManyItems
+    │   ├── FieldUnknown, FieldReadOnly, FieldInvalid, FieldFormatInvalid
     │   ├── BagTooLarge, BagTooDeep
     │   ├── PasswordTooShort, PasswordTooLong, TotpSecretInvalid
     │   ├── ImageInvalid, ImageTooLarge
@@ -98,14 +98,6 @@ class FieldFormatInvalid(FieldInvalid):
     """The value at {path} does not have the right form: {reason}."""
 
     code = "field_format_invalid"
-
-
-class FieldTooLong(FieldFormatInvalid):
-    """The value at {path} does not have the right form: {reason}."""
-
-
-class TooManyItems(FieldInvalid):
-    """The value at {path} is not valid: at most {count_max} are allowed."""
 
 
 class BagTooLarge(InputError):

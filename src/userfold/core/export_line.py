@@ -20,7 +20,7 @@ from userfold.core import identifiers
 from userfold.core.claims import USERCOM_ID_BITS, names_of
 from userfold.core.commands import BackupCodeDigests, PasswordDigest, TotpSecret, UserLine
 from userfold.core.diff import escape, fold
-from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, HistoryInvalid, TooManyItems
+from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, HistoryInvalid
 from userfold.core.fields import ADDRESSES_MAX, check_bag, count, normal, time_ms
 from userfold.core.image_names import content_type_of_image, is_image_name, user_of_image
 from userfold.core.jsontext import encode, encode_sorted
@@ -210,7 +210,7 @@ def _check_user(user: User, document: dict[str, Any]) -> None:
 
 def _check_addresses(addresses: tuple[Any, ...], value_name: str, normalise: Any, path: str) -> None:
     if len(addresses) > ADDRESSES_MAX:
-        raise TooManyItems(path=path, count_max=ADDRESSES_MAX)
+        raise FieldInvalid(path=path, reason=f"at most {ADDRESSES_MAX} are allowed")
     for index, address in enumerate(addresses):
         value, here = getattr(address, value_name), f"{path}/{index}"
         if normal(normalise, value, f"{here}/{value_name}") != value:

@@ -15,9 +15,7 @@ from userfold.core.errors import (
     FieldFormatInvalid,
     FieldInvalid,
     FieldReadOnly,
-    FieldTooLong,
     FieldUnknown,
-    TooManyItems,
 )
 from userfold.core.ids import Mint
 from userfold.core.jsontext import encode, levels, same_text
@@ -88,8 +86,7 @@ def normal(normalise: Callable[[str], str], given: Any, path: str) -> str:
     try:
         return normalise(given)
     except ValueError as error:
-        refusal = FieldTooLong if isinstance(error, identifiers.TooLong) else FieldFormatInvalid
-        raise refusal(path=path, reason=str(error)) from None
+        raise FieldFormatInvalid(path=path, reason=str(error)) from None
 
 
 def _text(given: Any, stored: Any, path: str, field: Field, mint: Mint) -> str | None:
@@ -195,7 +192,7 @@ def _addresses(
     if not isinstance(given, list):
         raise FieldInvalid(path=path, reason="a list is needed")
     if len(given) > ADDRESSES_MAX:
-        raise TooManyItems(path=path, count_max=ADDRESSES_MAX)
+        raise FieldInvalid(path=path, reason=f"at most {ADDRESSES_MAX} are allowed")
     known = {getattr(address, value_name): address for address in stored}
     entries: dict[str, dict[str, Any]] = {}
     for index, item in enumerate(given):

@@ -23,10 +23,6 @@ _PHONE_CHARACTERS = re.compile(r"\s*[+＋][\d\s().\-/]{3,40}")
 _BLANKS_OR_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
-class TooLong(ValueError):
-    """More characters than are allowed."""
-
-
 def email(text: str) -> str:
     """Lower case, NFC, the domain as an A-label (RFC 5890): `Zoë@Bücher.example` → `zoë@xn--bcher-kva.example`."""
     lower = unicodedata.normalize("NFC", _normalisable(text.strip())).lower()
@@ -88,7 +84,7 @@ def bounded(text: str) -> str:
     if "\0" in text:
         raise ValueError("U+0000 is not allowed here")
     if len(text) > LENGTH_MAX:
-        raise TooLong(f"at most {LENGTH_MAX} characters are allowed")
+        raise ValueError(f"at most {LENGTH_MAX} characters are allowed")
     return text
 
 
@@ -99,7 +95,7 @@ def digest(project_id: str, identifier: str) -> str:
 
 def _normalisable(text: str) -> str:
     if len(text) > GIVEN_LENGTH_MAX:
-        raise TooLong(f"at most {LENGTH_MAX} characters are allowed")
+        raise ValueError(f"at most {LENGTH_MAX} characters are allowed")
     return text
 
 

@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 
-from userfold.core.errors import FieldFormatInvalid, TooManyItems, TotpSecretInvalid
+from userfold.core.errors import FieldFormatInvalid, FieldInvalid, TotpSecretInvalid
 from userfold.core.passwords import check_digest
 
 STEP_MS = 30_000
@@ -75,4 +75,4 @@ def check_backup_code_digest(digest: str, path: str) -> None:
 def check_number_of_backup_codes(count: int, path: str) -> None:
     """Refuse more than anybody needs."""
     if count > BACKUP_CODES_MAX:
-        raise TooManyItems(path=path, count_max=BACKUP_CODES_MAX)
+        raise FieldInvalid(path=path, reason=f"at most {BACKUP_CODES_MAX} are allowed")

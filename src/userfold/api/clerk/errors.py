@@ -22,7 +22,7 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.FieldUnknown: (422, "form_param_unknown", "Parameter unknown"),
     core.FieldReadOnly: (422, "form_param_unknown", "Parameter unknown"),
     core.FieldFormatInvalid: (422, "form_param_format_invalid", "Parameter has the wrong form"),
-    core.TooManyItems: (422, "form_param_array_size_exceeded", "Too many values"),
+    clerk_wire.TooManyItems: (422, "form_param_array_size_exceeded", "Too many values"),
     core.BagTooLarge: (422, "form_param_exceeds_allowed_size", "Parameter too large"),
     lists.ListTooLong: (422, "form_param_array_size_exceeded", "Too many values"),
     clerk_wire.BulkTooLarge: (400, "bulk_size_exceeded", "Too many users"),
@@ -31,6 +31,7 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     clerk_wire.FieldMissing: (422, "form_param_missing", "Parameter missing"),
     clerk_wire.FieldMissingBeside: (422, "form_conditional_param_missing", "Parameter missing"),
     clerk_wire.FieldNotBeside: (422, "form_conditional_param_disallowed", "Parameter not allowed"),
+    clerk_wire.UsernameTooLong: (422, "form_username_invalid_length", "Username too long"),
     clerk_wire.LengthsDiffer: (422, "form_param_array_length_mismatch", "Lengths differ"),
     core.ImageInvalid: (400, "request_body_invalid", "Image invalid"),
     core.ImageTooLarge: (413, "image_too_large", "Image too large"),
@@ -91,7 +92,6 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
 # Where Clerk has a code of its own for one parameter: (refusal, parameter) → code.
 OF_ONE_PARAMETER: dict[tuple[type[Exception], str], str] = {
     (core.FieldFormatInvalid, "username"): "form_username_invalid_character",
-    (core.FieldTooLong, "username"): "form_username_invalid_length",
     (core.FieldFormatInvalid, "password_digest"): "form_password_digest_invalid_code",
 }
 

@@ -14,6 +14,8 @@ from userfold.core.claims import DAY_MS
 from userfold.core.commands import ChoosePrimary, IfUserMatch, Unchanged
 from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
+from userfold.core.fields import ADDRESSES_MAX
+from userfold.core.identifiers import LENGTH_MAX
 from userfold.core.passwords import check_length
 from userfold.core.records import EmailAddress, PhoneNumber, Presence, SignIn, User
 from userfold.core.second_factors import check_backup_code, check_number_of_backup_codes
@@ -65,6 +67,14 @@ class FieldMissingBeside(FieldMissing):
 
 class FieldNotBeside(FieldInvalid):
     """The parameter at {path} cannot be combined with {given}."""
+
+
+class TooManyItems(FieldInvalid):
+    """The value at {path} is not valid: {reason}."""
+
+
+class UsernameTooLong(FieldFormatInvalid):
+    """The value at {path} does not have the right form: {reason}."""
 
 
 class LengthsDiffer(FieldInvalid):
@@ -250,7 +260,7 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
         if name in _SAME:
             fields[name] = value
         elif name == "username":
-            fields[name] = None if value == "" else value  # Clerk takes a blank one for none
+            fields[name] = _username(value)
         elif name == "email_address":
             fields["email_addresses"] = _identifications(name, value, body)
         elif name == "phone_number":
@@ -280,7 +290,7 @@ def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
         if name in known:
             fields[name] = value
         elif name == "username":
-            fields[name] = None if value == "" else value
+            fields[name] = _username(value)
         elif name == "legal_accepted_at":
             fields[name] = time_or_none(body, name)
         elif name in _NO_EFFECT_ON_UPDATE:
@@ -339,7 +349,10 @@ def backup_codes(body: dict[str, Any]) -> list[str] | None:
         return None
     if not isinstance(given, list) or not all(isinstance(code, str) for code in given):
         raise FieldInvalid(path="/backup_codes", reason="a list of strings is needed")
-    check_number_of_backup_codes(len(given), "/backup_codes")
+    try:
+        check_number_of_backup_codes(len(given), "/backup_codes")
+    except FieldInvalid as refusal:
+        raise TooManyItems(**refusal.data) from None
     for index, code in enumerate(given):
         check_backup_code(code, f"/backup_codes/{index}")
     return given
@@ -477,6 +490,13 @@ def _versions(request: Request) -> list[str]:
     return given if header is None else [*given, header]
 
 
+def _username(given: Any) -> Any:
+    """Clerk takes a blank one for none."""
+    if isinstance(given, str) and len(given) > LENGTH_MAX:
+        raise UsernameTooLong(path="/username", reason=f"at most {LENGTH_MAX} characters are allowed")
+    return None if given == "" else given
+
+
 def _day_of(time: int | None) -> int | None:
     """Clerk tells on which day somebody was active: the time is when that began, in UTC."""
     return None if time is None else time - time % DAY_MS
@@ -513,6 +533,8 @@ def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
     """Addresses made through the backend are verified unless their status says that they are only reserved."""
     if not isinstance(values, list):
         return values  # the core says what is wrong with it
+    if len(values) > ADDRESSES_MAX:
+        raise TooManyItems(path=f"/{name}", reason=f"at most {ADDRESSES_MAX} are allowed")
     statuses = body.get(f"{name}_identification_status")
     if statuses is None:
         statuses = ["verified"] * len(values)
