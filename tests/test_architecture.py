@@ -195,7 +195,8 @@ def test_a_readme_lists_exactly_the_routes_there_are_and_says_which_are_not_buil
 
 
 VENDORS_CODES = {
-    "clerk": {(status, name) for status, name, _ in clerk_errors.TABLE.values()},
+    "clerk": {(status, name) for status, name, _ in clerk_errors.TABLE.values()}
+    | {(422, name) for name in clerk_errors.OF_ONE_PARAMETER.values()},
     "milana": {(status, name) for status, name, _ in milana_errors.TABLE.values()},
 }
 

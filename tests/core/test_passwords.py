@@ -160,6 +160,8 @@ BAD = [
     ARGON2.replace("p=1", "p=17"),
     ARGON2.replace("p=1", "p=0"),
     ARGON2 + "\n",
+    ARGON2.replace("gwsiC7LA$", "gwsiC7L$"),  # its salt ends in the middle of a byte
+    ARGON2[:-2],  # and here its hash
     ARGON2.replace("argon2id", "argon2ix"),
     "$2x$10$" + "a" * 53,
     "$2b$16$" + "a" * 53,

@@ -9,6 +9,7 @@ import pytest
 
 from tests.core.driver import (
     BACKEND,
+    BROWSER,
     NOW,
     PROJECT,
     Database,
@@ -96,6 +97,18 @@ def test_a_user_who_was_changed_since_is_not_answered_as_if_it_were_new() -> Non
     assert user is not None
     run(update(user.id, {"name": "Countess"}), records)
     assert isinstance(refusal(create(ADA), records), IdentifierTaken)
+
+
+def test_a_creation_that_adopted_what_a_browser_began_is_answered_with_that_user_until_it_is_changed() -> None:
+    records: Database = {}
+    begun = CreateUser(project_id=PROJECT, author=BROWSER, edits=(Edit("replace", {"external_id": "u-1"}),))
+    run(begun, records)
+    adopted = run(create({"external_id": "u-1"}), records).user
+    assert adopted is not None
+    again = run(create({"external_id": "u-1"}), records)
+    assert (again.user, again.writes) == (adopted, {})
+    run(update(adopted.id, {"name": "Countess"}), records)
+    assert isinstance(refusal(create({"external_id": "u-1"}), records), IdentifierTaken)
 
 
 def test_a_user_who_was_deleted_since_is_made_anew() -> None:

@@ -97,6 +97,11 @@ def test_a_user_may_have_been_created_at_the_epoch() -> None:
     assert made({}, {}, created_at=0).created_at == 0
 
 
+@pytest.mark.parametrize("created_at", [-1, 1 << 53, 10**30])
+def test_a_time_of_creation_that_no_store_need_hold_is_refused(created_at: int) -> None:
+    assert refusal(create({}, created_at=created_at), {}).data["path"] == "/created_at"
+
+
 # What is given → the identifiers that are claimed.
 CLAIMED: list[tuple[dict[str, Any], set[str]]] = [
     ({}, set()),
@@ -316,6 +321,13 @@ def test_adopting_keeps_what_the_browser_wrote_and_marks_the_id_as_set_by_a_back
         "/traits/y",
         "/owned",
     ]
+
+
+def test_who_was_created_elsewhere_before_a_browser_came_keeps_that_time_when_adopted() -> None:
+    records = after(create({"external_id": "a"}, BROWSER, user_id="user_a"))
+    user = user_of(run(create({"external_id": "a"}, created_at=5), records))
+    assert (user.created_at, stored(records, "user_a").created_at) == (5, 5)
+    assert "/created_at" in [operation.path for operation in changes_of(records, "user_a")[1].operations]
 
 
 def test_adopting_is_a_change_even_if_it_brings_nothing_new() -> None:

@@ -99,7 +99,12 @@ def test_what_it_does_not_know_stays() -> None:
 def test_a_user_who_was_here_before_is_taken_over() -> None:
     records = after(create({"first_name": "Here", "last_name": "L"}, user_id="user_a"), FIRST)
     user = stored(records, "user_a")
-    assert (user.first_name, user.last_name, user.version) == ("Ada", "L", 2)
+    assert (user.first_name, user.last_name, user.created_at, user.version) == ("Ada", "L", 1, 2)
+
+
+def test_what_is_not_newer_does_not_say_either_when_the_user_was_created() -> None:
+    late = msgspec.structs.replace(FIRST, created_at=7)
+    assert stored(after(SECOND, late), "user_a").created_at == 1
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ def _taken_over(
 ) -> Applied:
     if user.password_enabled:
         command = msgspec.structs.replace(command, password_digest=msgspec.UNSET)
+    if not is_news:
+        command = msgspec.structs.replace(command, created_at=None)
     return change(command, user, command.edits if is_news else (), records, mint, settings)
 
 

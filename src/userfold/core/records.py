@@ -184,6 +184,7 @@ class Idempotency(Record, frozen=True, kw_only=True):
     at: int
     expires_at: int
     user_id: str  # "" where the answer is about no user
+    user_version: int = 1  # which version a creation made that is remembered without its user
     user: User | None
     record_kind: str = ""
     record: dict[str, Any] | None = None  # a record that is not a user, as JSON values

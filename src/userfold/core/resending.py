@@ -3,7 +3,7 @@
 Clerk's SDK for Python sends a request again, under no idempotency key, whose answer takes longer than five seconds or
 is a failure of the server, for up to an hour. Its first attempt may have made the user; the second one would be told
 that the user exists. So for an hour a creation that names somebody is remembered, in its own transaction. The same
-request then answers with that user, if the first answer did not arrive:
+request then answers with that user, as long as nobody has changed it, if the first answer did not arrive:
 
 | what is known of the first answer                        | the client sends again by itself | it never does |
 |----------------------------------------------------------|----------------------------------|---------------|
@@ -41,7 +41,7 @@ def user_made_before(command: CreateUser, resendable: Resendable, records: Recor
     if note is None or now >= note.expires_at or not answer_was_lost(resendable, now):
         return None
     user = read(records, Key("user", command.project_id, note.user_id), User)
-    return user if user is not None and user.version == 1 else None
+    return user if user is not None and user.version == note.user_version else None
 
 
 def note_of_creation(command: CreateUser, resendable: Resendable, applied: Applied, now: int) -> Writes:
@@ -56,6 +56,7 @@ def note_of_creation(command: CreateUser, resendable: Resendable, applied: Appli
         at=now,
         expires_at=now + CREATIONS_KEPT_MS,
         user_id=user.id,
+        user_version=user.version,
         user=None,
         change=None,
         created=True,

@@ -36,6 +36,7 @@ from userfold.core.commands import (
     DeleteUser,
     Edit,
     Edits,
+    MirrorUser,
     Operate,
     SetsSecrets,
     UpdateUser,
@@ -210,6 +211,8 @@ def make(
 ) -> Applied:
     """A new user. Its history begins with every field, so that folding needs no knowledge of defaults."""
     project_id, author = command.project_id, command.author
+    if created_at is not None:
+        time_ms(created_at, "/created_at")
     blank = User(
         id=user_id or mint.id("user_"),
         usercom_id=usercom_id or free_usercom_id(project_id, records, mint),
@@ -298,7 +301,7 @@ def _secrets(command: Command, user: User, records: Records, mint: Mint) -> tupl
 
 def _created_at(command: Command, before: User) -> dict[str, int]:
     """When the user was created elsewhere, if a backend says so and it is not known yet."""
-    given = command.created_at if isinstance(command, UpdateUser) else None
+    given = command.created_at if isinstance(command, CreateUser | MirrorUser | UpdateUser) else None
     if given is None or command.author.trust != "backend":
         return {}
     return {"created_at": time_ms(given, "/created_at")} if given != before.created_at else {}

@@ -111,7 +111,10 @@ def test_an_update_of_the_user_chooses_a_verified_address_as_primary(api: InProc
     chosen = api.ask("PATCH", f"/clerk/v1{path}", {"primary_email_address_id": second, "first_name": "Ada"}).json()
     assert (chosen["primary_email_address_id"], chosen["first_name"]) == (second, "Ada")
     unverified = {"primary_email_address_id": third, "first_name": "Eve"}
-    assert said(api, "PATCH", path, unverified) == (422, "form_verification_needed", "email_address")
+    assert said(api, "PATCH", path, unverified) == (422, "form_verification_needed", "primary_email_address_id")
+    number = api.ask("POST", "/clerk/v1/phone_numbers", {"user_id": made["id"], "phone_number": "+442079460958"}).json()
+    unverified = {"primary_phone_number_id": number["id"]}
+    assert said(api, "PATCH", path, unverified) == (422, "form_verification_needed", "primary_phone_number_id")
     assert said(api, "PATCH", path, {"primary_email_address_id": 1})[1:] == (
         "form_param_value_invalid",
         "primary_email_address_id",

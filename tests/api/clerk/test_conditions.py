@@ -92,7 +92,7 @@ def test_a_write_for_another_time_of_change_is_a_conflict(api: InProcess, method
     for wrong in ("now", True, 1.5):
         assert code(ada.write(method, path, {**given, "expected_updated_at": wrong}))[0] == 422
     both = ada.write(method, path, {**given, "expected_updated_at": 1}, {"if-match": '"1"'})
-    assert code(both) == (422, "form_param_value_invalid")
+    assert code(both) == (422, "form_conditional_param_disallowed")
     assert api.writes == writes
     right = {**given, "expected_updated_at": ada.user["updated_at"]}
     assert ada.write(method, path, right).status_code == 200

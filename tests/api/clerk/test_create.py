@@ -56,7 +56,9 @@ def test_a_reserved_address_is_not_verified(api: InProcess) -> None:
 @pytest.mark.parametrize(("name", "value"), [("email_address", "a@example.com"), ("phone_number", "+442079460958")])
 def test_a_status_that_fits_no_address_is_refused(api: InProcess, name: str, value: str, statuses: Any) -> None:
     document = {name: [value], f"{name}_identification_status": statuses}
-    assert refused(api, document) == (422, "form_param_value_invalid", f"{name}_identification_status")
+    lengths_differ = isinstance(statuses, list) and len(statuses) != 1
+    code = "form_param_array_length_mismatch" if lengths_differ else "form_param_value_invalid"
+    assert refused(api, document) == (422, code, f"{name}_identification_status")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_a_status_of_what_is_no_address_is_an_unknown_parameter(api: InProcess, 
 
 def test_statuses_without_addresses_are_refused(api: InProcess) -> None:
     name = "email_address_identification_status"
-    assert refused(api, {name: ["verified"]}) == (422, "form_param_value_invalid", name)
+    assert refused(api, {name: ["verified"]}) == (422, "form_param_array_length_mismatch", name)
 
 
 TIMES = [
@@ -77,7 +79,6 @@ TIMES = [
     ("2024-01-02T04:04:05.678+01:00", 1_704_164_645_678),
     ("2024-01-02T03:04:05.678901Z", 1_704_164_645_679),
     ("1970-01-01T00:00:00Z", 0),
-    ("1815-12-10T00:00:00Z", -4_861_728_000_000),
 ]
 
 
@@ -102,6 +103,14 @@ def test_created_at_in_another_form_is_refused(api: InProcess, created_at: Any) 
     assert refused(api, {"created_at": created_at}) == (422, "form_param_invalid_time", "created_at")
 
 
+@pytest.mark.parametrize(
+    "created_at",
+    ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00+00:01"],  # Go's zero is the first
+)
+def test_nobody_was_created_before_1970(api: InProcess, created_at: str) -> None:
+    assert refused(api, {"created_at": created_at}) == (422, "form_param_invalid_time", "created_at")
+
+
 def test_what_loosens_checks_is_taken_without_effect(api: InProcess) -> None:
     names = (
         "skip_password_checks",
@@ -116,10 +125,15 @@ def test_what_loosens_checks_is_taken_without_effect(api: InProcess) -> None:
     assert not set(names) & set(api.read(user["id"]))
 
 
+@pytest.mark.parametrize("wallets", [None, []])
+def test_no_wallets_are_no_parameter_that_would_be_lost(api: InProcess, wallets: Any) -> None:
+    assert create(api, first_name="Ada", web3_wallet=wallets)["web3_wallets"] == []
+    assert refused(api, {"web3_wallet": ["0x0"]}) == (422, "form_param_unknown", "web3_wallet")
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        "web3_wallet",
         "emailAddress",
         "email_addresses",
         "name",
@@ -127,13 +141,12 @@ def test_what_loosens_checks_is_taken_without_effect(api: InProcess) -> None:
         "id",
         "version",
         "a/b~c",
+        "~1",
     ],
 )
 def test_a_parameter_that_would_be_lost_is_refused(api: InProcess, name: str) -> None:
     status, code, param_name = refused(api, {"first_name": "Ada", name: None})
-    assert (status, code) == (422, "form_param_unknown")
-    assert param_name is not None
-    assert name.startswith(param_name.partition("~")[0])
+    assert (status, code, param_name) == (422, "form_param_unknown", name)
 
 
 @pytest.mark.parametrize(("given", "kept"), [("ada", "ada"), ("", None), (None, None)])
@@ -160,7 +173,9 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("first_name", 1, "form_param_value_invalid", "first_name"),
     ("first_name", "x" * 256, "form_param_format_invalid", "first_name"),
     ("first_name", "a\0", "form_param_format_invalid", "first_name"),
-    ("username", "a b", "form_param_format_invalid", "username"),
+    ("username", "a b", "form_username_invalid_character", "username"),
+    ("username", "x" * 256, "form_username_invalid_length", "username"),
+    ("username", "x" * 2_000, "form_username_invalid_length", "username"),
     ("username", 1, "form_param_value_invalid", "username"),
     ("username", 0, "form_param_value_invalid", "username"),
     ("username", False, "form_param_value_invalid", "username"),
@@ -174,6 +189,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("email_address", [{"email_address": "a@example.com"}], "form_param_value_invalid", "email_address"),
     ("email_address", ["ada"], "form_param_format_invalid", "email_address"),
     ("email_address", ["a@example.com", "A@example.com"], "form_param_value_invalid", "email_address"),
+    ("email_address", [f"{n}@example.com" for n in range(101)], "form_param_array_size_exceeded", "email_address"),
     ("phone_number", ["12345"], "form_param_format_invalid", "phone_number"),
     ("phone_number", "+442079460958", "form_param_value_invalid", "phone_number"),
     ("public_metadata", [], "form_param_value_invalid", "public_metadata"),

@@ -107,14 +107,22 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"password": "x" * 1025}, "form_password_length_too_long", "password"),
     ({"password": 12345678}, "form_param_value_invalid", "password"),
     ({"password": PASSWORD, "skip_password_checks": "yes"}, "form_param_value_invalid", "skip_password_checks"),
-    ({"password_digest": BCRYPT}, "form_param_value_invalid", "password_hasher"),
+    ({"password_digest": BCRYPT}, "form_conditional_param_missing", "password_hasher"),
     ({"password_digest": BCRYPT, "password_hasher": "md5"}, "form_param_value_invalid", "password_hasher"),
-    ({"password_digest": BCRYPT, "password_hasher": "argon2id"}, "form_param_format_invalid", "password_digest"),
-    ({"password_digest": "$2b$10$x", "password_hasher": "bcrypt"}, "form_param_format_invalid", "password_digest"),
-    ({"password_hasher": "bcrypt"}, "form_param_format_invalid", "password_digest"),
+    (
+        {"password_digest": BCRYPT, "password_hasher": "argon2id"},
+        "form_password_digest_invalid_code",
+        "password_digest",
+    ),
+    (
+        {"password_digest": "$2b$10$x", "password_hasher": "bcrypt"},
+        "form_password_digest_invalid_code",
+        "password_digest",
+    ),
+    ({"password_hasher": "bcrypt"}, "form_conditional_param_missing", "password_digest"),
     (
         {"password": PASSWORD, "password_digest": BCRYPT, "password_hasher": "bcrypt"},
-        "form_param_value_invalid",
+        "form_conditional_param_disallowed",
         "password_digest",
     ),
 ]
@@ -140,7 +148,7 @@ def test_verifying_needs_a_user_a_string_and_nothing_else(api: InProcess) -> Non
     made = user(api, password=PASSWORD)
     path = f"/{made['id']}/verify_password"
     assert said(api, "/user_x/verify_password", {"password": PASSWORD}) == (404, "resource_not_found", None)
-    assert said(api, path, {}) == (422, "form_param_value_invalid", "password")
+    assert said(api, path, {}) == (422, "form_param_missing", "password")
     assert said(api, path, {"password": 1}) == (422, "form_param_value_invalid", "password")
     assert said(api, path, {"password": PASSWORD, "code": "1"}) == (422, "form_param_unknown", "code")
 

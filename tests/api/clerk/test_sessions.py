@@ -110,13 +110,13 @@ def test_sessions_are_listed_by_user_client_and_status_page_by_page(api: InProce
 @pytest.mark.parametrize(
     ("query", "status", "code", "name"),
     [
-        ("", 422, "form_param_value_invalid", "user_id"),
-        ("user_id=", 422, "form_param_value_invalid", "user_id"),
+        ("", 422, "form_param_missing", "user_id"),
+        ("user_id=", 422, "form_param_missing", "user_id"),
         ("user_id=u&status=asleep", 422, "form_param_value_invalid", "status"),
         ("user_id=u&limit=501", 422, "form_param_value_invalid", "limit"),
         ("user_id=u&offset=x", 422, "form_param_value_invalid", "offset"),
         ("user_id=u&paginated=1", 422, "form_param_value_invalid", "paginated"),
-        ("user_id=u&userid=v", 400, "malformed_request_parameters", None),
+        ("user_id=u&userid=v", 400, "malformed_request_parameters", "userid"),
     ],
 )
 def test_a_list_that_cannot_be_answered_is_refused(

@@ -67,8 +67,8 @@ def test_several_are_banned_at_once_and_answered_in_the_order_in_which_they_were
 
 
 BULKS: list[tuple[Any, int, str]] = [
-    ({}, 422, "form_param_value_invalid"),
-    ({"user_ids": []}, 422, "form_param_value_invalid"),
+    ({}, 422, "form_param_missing"),
+    ({"user_ids": []}, 422, "form_param_missing"),
     ({"user_ids": "user_x"}, 422, "form_param_value_invalid"),
     ({"user_ids": [1]}, 422, "form_param_value_invalid"),
     ({"user_ids": ["user_x"], "why": 1}, 422, "form_param_unknown"),

@@ -46,6 +46,7 @@ def test_since_then_an_update_refuses_them_and_changes_nothing(api: InProcess, k
         reply = api.ask("PATCH", f"/clerk/v1/users/{id_}{asked}", body, headers=headers)
         (error,) = reply.json()["errors"]
         assert (reply.status_code, error["code"], error["meta"]) == (422, "form_param_unknown", {"param_name": kind})
+        assert "/users/{id}/metadata" in error["long_message"]
     assert api.writes == before
 
 

@@ -273,6 +273,8 @@ def test_the_secret_is_shown_nowhere(clerk: InProcess, caplog: pytest.LogCapture
         (event("user.deleted", {}), (422, "form_param_value_invalid")),
         (event("user.created", clerk_user("")), (422, "form_param_format_invalid")),
         (event("user.created", clerk_user(updated_at="now")), (422, "form_param_value_invalid")),  # type: ignore[arg-type]
+        (event("user.created", clerk_user(updated_at=2**53)), (422, "form_param_value_invalid")),
+        (event("user.created", clerk_user(created_at=10**30)), (422, "form_param_value_invalid")),
         (event("user.created", clerk_user(email_addresses={})), (422, "form_param_value_invalid")),
         (event("user.created", clerk_user(email_addresses=["a@x.org"])), (422, "form_param_value_invalid")),
         (event("user.created", clerk_user(public_metadata=[])), (422, "form_param_value_invalid")),

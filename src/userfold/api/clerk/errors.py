@@ -22,11 +22,17 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     core.FieldUnknown: (422, "form_param_unknown", "Parameter unknown"),
     core.FieldReadOnly: (422, "form_param_unknown", "Parameter unknown"),
     core.FieldFormatInvalid: (422, "form_param_format_invalid", "Parameter has the wrong form"),
+    clerk_wire.TooManyItems: (422, "form_param_array_size_exceeded", "Too many values"),
     core.BagTooLarge: (422, "form_param_exceeds_allowed_size", "Parameter too large"),
     lists.ListTooLong: (422, "form_param_array_size_exceeded", "Too many values"),
     clerk_wire.BulkTooLarge: (400, "bulk_size_exceeded", "Too many users"),
     clerk_wire.TimeInvalid: (422, "form_param_invalid_time", "Parameter is no time"),
+    lists.DateInvalid: (422, "form_param_invalid_date", "Parameter is no time"),
     clerk_wire.FieldMissing: (422, "form_param_missing", "Parameter missing"),
+    clerk_wire.FieldMissingBeside: (422, "form_conditional_param_missing", "Parameter missing"),
+    clerk_wire.FieldNotBeside: (422, "form_conditional_param_disallowed", "Parameter not allowed"),
+    clerk_wire.UsernameTooLong: (422, "form_username_invalid_length", "Username too long"),
+    clerk_wire.LengthsDiffer: (422, "form_param_array_length_mismatch", "Lengths differ"),
     core.ImageInvalid: (400, "request_body_invalid", "Image invalid"),
     core.ImageTooLarge: (413, "image_too_large", "Image too large"),
     core.AddressUnverified: (422, "form_verification_needed", "Verification needed"),
@@ -83,11 +89,22 @@ TABLE: dict[type[Exception], tuple[int, str, str]] = {
     port.StoreError: (503, "service_unavailable", "Service unavailable"),
 }
 
+# Where Clerk has a code of its own for one parameter: (refusal, parameter) → code.
+OF_ONE_PARAMETER: dict[tuple[type[Exception], str], str] = {
+    (core.FieldFormatInvalid, "username"): "form_username_invalid_character",
+    (core.FieldFormatInvalid, "password_digest"): "form_password_digest_invalid_code",
+}
+
 # Our paths → the parameter names that Clerk's clients sent.
 PARAM_NAMES = {
     "email_addresses": "email_address",
     "phone_numbers": "phone_number",
     "disabled": "banned",
+}
+# The same of an address that was chosen.
+CHOSEN_NAMES = {
+    "email_addresses": "primary_email_address_id",
+    "phone_numbers": "primary_phone_number_id",
 }
 
 
@@ -100,12 +117,26 @@ def error_reply(refusal: wire.Refusal, request_id: str) -> wire.Reply:
     meta: dict[str, Any] = {}
     if isinstance(refusal, core.DomainError):
         long_message = f"{long_message} {refusal.hint}".strip()
-        if refusal.path is not None:
-            field = refusal.path.split("/")[1]
-            meta["param_name"] = PARAM_NAMES.get(field, field)
+        param_name = _param_name(refusal)
+        if param_name is not None:
+            meta["param_name"] = param_name
+            code = OF_ONE_PARAMETER.get((type(refusal), param_name), code)
     body = {
         "errors": [{"code": code, "message": message, "long_message": long_message, "meta": meta}],
         "clerk_trace_id": request_id,
     }
     # Exactly this content type: with a charset, the JavaScript SDK does not parse the body.
     return wire.Reply(status, encode(body), (wire.JSON, *wire.refusal_headers(refusal, status)))
+
+
+def _param_name(refusal: core.DomainError) -> str | None:
+    """The parameter at fault, as it was sent."""
+    if isinstance(refusal, wire.ParameterUnknown | wire.ParameterInvalid):
+        return str(refusal.data["name"])
+    if refusal.path is None:
+        return None
+    field = refusal.path.split("/")[1].replace("~1", "/").replace("~0", "~")
+    if isinstance(refusal, core.FieldUnknown):
+        return field  # it is none of ours
+    names = CHOSEN_NAMES if isinstance(refusal, core.AddressUnverified) else PARAM_NAMES
+    return names.get(field, field)

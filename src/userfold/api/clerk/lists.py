@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from userfold.api.clerk.wire import FieldMissing, FieldMissingBeside, FieldNotBeside
 from userfold.api.wire import ParameterUnknown, Request
 from userfold.core import identifiers, queries
 from userfold.core.errors import FieldInvalid, InputError
@@ -79,6 +80,14 @@ class ListTooLong(InputError):
     code = "list_too_long"
 
 
+class DateInvalid(FieldInvalid):
+    """The value at {path} is no time: milliseconds since 1970 are needed."""
+
+
+class SessionsOfNobody(FieldMissing):
+    """The parameter at {path} is needed, or client_id."""
+
+
 def parameters(request: Request) -> Given:
     """The query parameters; each may be given several times."""
     return parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
@@ -99,8 +108,9 @@ def filters(given: Given, project_id: str) -> UserQuery:
         included, excluded = _signed(given, name, kind)
         also += [included] if included else []
         without += excluded
-    if ("provider" in given) != ("provider_user_id" in given):
-        raise FieldInvalid(path="/provider", reason="provider and provider_user_id are needed together")
+    for name, other in (("provider", "provider_user_id"), ("provider_user_id", "provider")):
+        if name in given and other not in given:
+            raise FieldMissingBeside(path=f"/{other}", given=name)
     if "provider" in given:
         also.append(())  # nobody has an account elsewhere
     banned = _flag(given, "banned")
@@ -115,7 +125,7 @@ def filters(given: Given, project_id: str) -> UserQuery:
         parts=tuple(Part(given[name][-1], kinds) for name, kinds in _PARTS.items() if _last(given, name)),
         limit=PAGE_SIZE,
     )
-    times = {name: _integer(given, parameter) for parameter, name in _TIMES.items() if parameter in given}
+    times = {name: _time(given, parameter) for parameter, name in _TIMES.items() if parameter in given}
     return msgspec.structs.replace(query, **times)
 
 
@@ -129,8 +139,10 @@ def paged(query: UserQuery, given: Given, start: User | None) -> UserQuery:
     if "starting_after" in given:
         if start is None:
             raise FieldInvalid(path="/starting_after", reason="there is no such user")
-        if order_by.lstrip("+- ") != "created_at" or offset:
-            raise FieldInvalid(path="/starting_after", reason="it needs the order created_at, and no offset")
+        if order_by.lstrip("+- ") != "created_at":
+            raise FieldNotBeside(path="/starting_after", given="an order but created_at")
+        if offset:
+            raise FieldNotBeside(path="/starting_after", given="offset")
     after = None if start is None else queries.position(start, order)
     return msgspec.structs.replace(query, order=order, descending=descending, after=after, limit=limit, offset=offset)
 
@@ -157,7 +169,7 @@ def session_query(given: Given) -> SessionQuery:
             raise ParameterUnknown(name=name[:64])
     user_id, client_id, status = (_last(given, name) or None for name in ("user_id", "client_id", "status"))
     if user_id is None and client_id is None:
-        raise FieldInvalid(path="/user_id", reason="user_id or client_id is needed")
+        raise SessionsOfNobody(path="/user_id")
     if status not in (None, *SESSION_STATUSES):
         raise FieldInvalid(path="/status", reason=f"one of {', '.join(SESSION_STATUSES)} is needed")
     limit, offset = limit_and_offset(given)
@@ -216,6 +228,13 @@ def _integer(given: Given, name: str) -> int | None:
     if not _INTEGER.fullmatch(value):
         raise FieldInvalid(path=f"/{name}", reason="an integer is needed")
     return int(value)
+
+
+def _time(given: Given, name: str) -> int | None:
+    try:
+        return _integer(given, name)
+    except FieldInvalid:
+        raise DateInvalid(path=f"/{name}") from None
 
 
 def _flag(given: Given, name: str) -> bool | None:

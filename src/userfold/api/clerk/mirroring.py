@@ -11,6 +11,7 @@ import msgspec
 from userfold.api.clerk.wire import METADATA
 from userfold.core.commands import Edit, MirrorUser, PasswordDigest
 from userfold.core.errors import FieldInvalid
+from userfold.core.fields import time_ms
 from userfold.core.jsontext import decode
 from userfold.core.passwords import check_digest
 from userfold.core.trust import Author
@@ -99,10 +100,7 @@ def text_of(user: dict[str, Any], name: str) -> str:
 
 def time_of(user: dict[str, Any], name: str) -> int:
     """A time in ms that must be there."""
-    given = user.get(name)
-    if type(given) is not int or given < 0:
-        raise FieldInvalid(path=f"/{name}", reason="milliseconds since the epoch are needed")
-    return given
+    return time_ms(user.get(name), f"/{name}")
 
 
 def _addresses(user: dict[str, Any], name: str, field: str) -> Any:

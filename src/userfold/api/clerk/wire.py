@@ -5,7 +5,7 @@ Python's SDK refuses a user that lacks any of 35 keys, or whose metadata is null
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from userfold.api import conditions
@@ -14,6 +14,8 @@ from userfold.core.claims import DAY_MS
 from userfold.core.commands import ChoosePrimary, IfUserMatch, Unchanged
 from userfold.core.diff import escape
 from userfold.core.errors import FieldFormatInvalid, FieldInvalid, FieldUnknown, InputError
+from userfold.core.fields import ADDRESSES_MAX
+from userfold.core.identifiers import LENGTH_MAX
 from userfold.core.passwords import check_length
 from userfold.core.records import EmailAddress, PhoneNumber, Presence, SignIn, User
 from userfold.core.second_factors import check_backup_code, check_number_of_backup_codes
@@ -21,6 +23,7 @@ from userfold.core.second_factors import totp_secret as normal_totp_secret
 from userfold.core.user_secrets import has_second_factor
 
 BULK_MAX = 100
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 METADATA = ("public_metadata", "private_metadata", "unsafe_metadata")
 METADATA_APART = "2026-05-12"  # from this version on, metadata has routes of its own
@@ -41,14 +44,9 @@ _SECRETS = frozenset(
 _HASHERS = {"argon2i": ("$argon2i$",), "argon2id": ("$argon2id$",), "bcrypt": ("$2a$", "$2b$", "$2y$")}
 _STATUSES = ("email_address_identification_status", "phone_number_identification_status")
 # They loosen checks that Userfold does not make, or ask for messages that it does not send.
-_NO_EFFECT = frozenset(
-    {
-        "notify_primary_email_address_changed",
-        "skip_password_requirement",
-        "skip_user_requirement",
-        "skip_legal_checks",
-    }
-)
+_NO_EFFECT = frozenset({"skip_legal_checks"})
+_NO_EFFECT_ON_CREATE = _NO_EFFECT | {"skip_password_requirement", "skip_user_requirement"}
+_NO_EFFECT_ON_UPDATE = _NO_EFFECT | {"notify_primary_email_address_changed"}
 
 
 class VersionInvalid(HeaderInvalid):
@@ -61,6 +59,30 @@ class FieldMissing(FieldInvalid):
     """The parameter at {path} is needed."""
 
     code = "field_missing"
+
+
+class FieldMissingBeside(FieldMissing):
+    """The parameter at {path} is needed where {given} is given."""
+
+
+class FieldNotBeside(FieldInvalid):
+    """The parameter at {path} cannot be combined with {given}."""
+
+
+class TooManyItems(FieldInvalid):
+    """The value at {path} is not valid: {reason}."""
+
+
+class UsernameTooLong(FieldFormatInvalid):
+    """The value at {path} does not have the right form: {reason}."""
+
+
+class LengthsDiffer(FieldInvalid):
+    """The list at {path} must have one item for each of {given}."""
+
+
+class MetadataApart(FieldUnknown):
+    """From version {version} of the API on, {path} is written at /users/{{id}}/metadata: PATCH merges, PUT replaces."""
 
 
 class TimeInvalid(FieldFormatInvalid):
@@ -222,7 +244,9 @@ def user_ids(request: Request) -> list[str]:
     body = body_or_nothing(request)
     refuse_unknown(body, "user_ids")
     given = body.get("user_ids")
-    if not isinstance(given, list) or not given or not all(isinstance(user_id, str) for user_id in given):
+    if given in (None, []):
+        raise FieldMissing(path="/user_ids")
+    if not isinstance(given, list) or not all(isinstance(user_id, str) for user_id in given):
         raise FieldInvalid(path="/user_ids", reason="a list of strings is needed")
     if len(given) > BULK_MAX:
         raise BulkTooLarge(path="/user_ids", count_max=BULK_MAX)
@@ -236,7 +260,7 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
         if name in _SAME:
             fields[name] = value
         elif name == "username":
-            fields[name] = None if value == "" else value  # Clerk takes a blank one for none
+            fields[name] = _username(value)
         elif name == "email_address":
             fields["email_addresses"] = _identifications(name, value, body)
         elif name == "phone_number":
@@ -249,8 +273,10 @@ def new_user(body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
             _check_statuses(name, body)
         elif name == "legal_accepted_at":
             fields[name] = time_or_none(body, name)
-        elif name in _NO_EFFECT:
+        elif name in _NO_EFFECT_ON_CREATE:
             flag(body, name)
+        elif name == "web3_wallet" and value in (None, []):
+            continue  # nothing would be lost
         elif name != "created_at" and name not in _SECRETS:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields, time_or_none(body, "created_at")
@@ -264,13 +290,15 @@ def changed_fields(request: Request, body: dict[str, Any]) -> dict[str, Any]:
         if name in known:
             fields[name] = value
         elif name == "username":
-            fields[name] = None if value == "" else value
+            fields[name] = _username(value)
         elif name == "legal_accepted_at":
             fields[name] = time_or_none(body, name)
-        elif name in _NO_EFFECT:
+        elif name in _NO_EFFECT_ON_UPDATE:
             flag(body, name)
         elif name in _NOT_CHOSEN and value is not None:
             raise FieldInvalid(path=f"/{name}", reason=_NOT_CHOSEN[name])
+        elif name in METADATA:
+            raise MetadataApart(path=f"/{name}", version=METADATA_APART)
         elif name not in _SECRETS and name not in _UPDATE_ONLY and name not in _NOT_CHOSEN:
             raise FieldUnknown(path=f"/{escape(name[:255])}")
     return fields
@@ -294,12 +322,16 @@ def password(body: dict[str, Any]) -> tuple[str | None, str | None]:
             check_length(plain)
         return plain, None
     if plain is not None:
-        raise FieldInvalid(path="/password_digest", reason="it cannot be combined with password")
+        raise FieldNotBeside(path="/password_digest", given="password")
+    if hasher is None:
+        raise FieldMissingBeside(path="/password_hasher", given="password_digest")
     if hasher not in _HASHERS:
         taken = f"digests made by {', '.join(_HASHERS)} are taken"
         others = "of any other no password could be verified, so leave it out and let the user choose a new password"
         raise FieldInvalid(path="/password_hasher", reason=f"{taken}; {others}")
-    if digest is None or not digest.startswith(_HASHERS[hasher]):
+    if digest is None:
+        raise FieldMissingBeside(path="/password_digest", given="password_hasher")
+    if not digest.startswith(_HASHERS[hasher]):
         raise FieldFormatInvalid(path="/password_digest", reason=f"it is not one of {hasher}")
     return None, digest
 
@@ -317,7 +349,10 @@ def backup_codes(body: dict[str, Any]) -> list[str] | None:
         return None
     if not isinstance(given, list) or not all(isinstance(code, str) for code in given):
         raise FieldInvalid(path="/backup_codes", reason="a list of strings is needed")
-    check_number_of_backup_codes(len(given), "/backup_codes")
+    try:
+        check_number_of_backup_codes(len(given), "/backup_codes")
+    except FieldInvalid as refusal:
+        raise TooManyItems(**refusal.data) from None
     for index, code in enumerate(given):
         check_backup_code(code, f"/backup_codes/{index}")
     return given
@@ -337,10 +372,7 @@ def password_to_verify(request: Request) -> str:
     """The password that `POST /users/{id}/verify_password` asks about."""
     body = body_or_nothing(request)
     refuse_unknown(body, "password")
-    given = body.get("password")
-    if not isinstance(given, str):
-        raise FieldInvalid(path="/password", reason="a string is needed")
-    return given
+    return needed_text(body, "password")
 
 
 def condition(request: Request, body: dict[str, Any]) -> IfUserMatch:
@@ -353,7 +385,7 @@ def condition(request: Request, body: dict[str, Any]) -> IfUserMatch:
     if expected is None:
         return if_match
     if if_match is not None:
-        raise FieldInvalid(path="/expected_updated_at", reason="it cannot be combined with If-Match")
+        raise FieldNotBeside(path="/expected_updated_at", given="If-Match")
     if type(expected) is not int:
         raise FieldInvalid(path="/expected_updated_at", reason="the updated_at of the user is needed, in milliseconds")
     return Unchanged(expected)
@@ -431,7 +463,11 @@ def flag(body: dict[str, Any], name: str) -> bool | None:
 
 
 def time_or_none(body: dict[str, Any], name: str) -> int | None:
-    """RFC 3339 as milliseconds, or None if it is not given. JavaScript `Date`s arrive like that."""
+    """RFC 3339 as milliseconds, or None if it is not given. JavaScript `Date`s arrive like that.
+
+    What was before 1970 is refused: times are counted from then, and nobody had an account. It is mostly the zero of a
+    program that has no null.
+    """
     given = body.get(name)
     if given is None:
         return None
@@ -441,6 +477,8 @@ def time_or_none(body: dict[str, Any], name: str) -> int | None:
         time = None
     if time is None or time.tzinfo is None:
         raise TimeInvalid(path=f"/{name}", reason="one such as 2026-01-02T03:04:05.678Z is needed")
+    if time < EPOCH:
+        raise TimeInvalid(path=f"/{name}", reason="one from 1970 on is needed")
     return round(time.timestamp() * 1000)
 
 
@@ -450,6 +488,13 @@ def _versions(request: Request) -> list[str]:
     query = [part for part in request.query_string.split(b"&") if part.startswith(b"__clerk_api_version=")]
     given = [version.partition(b"=")[2].decode("latin-1") for version in query]
     return given if header is None else [*given, header]
+
+
+def _username(given: Any) -> Any:
+    """Clerk takes a blank one for none."""
+    if isinstance(given, str) and len(given) > LENGTH_MAX:
+        raise UsernameTooLong(path="/username", reason=f"at most {LENGTH_MAX} characters are allowed")
+    return None if given == "" else given
 
 
 def _day_of(time: int | None) -> int | None:
@@ -476,8 +521,10 @@ def _verification(address: EmailAddress | PhoneNumber) -> dict[str, Any] | None:
 def _check_statuses(name: str, body: dict[str, Any]) -> None:
     values, statuses = body.get(name.removesuffix("_identification_status"), []), body[name]
     if isinstance(values, list) and statuses is not None:
-        if not isinstance(statuses, list) or len(statuses) != len(values):
-            raise FieldInvalid(path=f"/{name}", reason="one status for each value is needed")
+        if not isinstance(statuses, list):
+            raise FieldInvalid(path=f"/{name}", reason="a list is needed")
+        if len(statuses) != len(values):
+            raise LengthsDiffer(path=f"/{name}", given=name.removesuffix("_identification_status"))
         if any(status not in ("verified", "reserved") for status in statuses):
             raise FieldInvalid(path=f"/{name}", reason="verified or reserved is needed")
 
@@ -486,6 +533,8 @@ def _identifications(name: str, values: Any, body: dict[str, Any]) -> Any:
     """Addresses made through the backend are verified unless their status says that they are only reserved."""
     if not isinstance(values, list):
         return values  # the core says what is wrong with it
+    if len(values) > ADDRESSES_MAX:
+        raise TooManyItems(path=f"/{name}", reason=f"at most {ADDRESSES_MAX} are allowed")
     statuses = body.get(f"{name}_identification_status")
     if statuses is None:
         statuses = ["verified"] * len(values)

@@ -224,7 +224,7 @@ HUNDRED_AND_ONE = [f"user_{number}" for number in range(101)]
     [
         ({"limit": 501}, "form_param_value_invalid", "limit"),
         ({"order_by": "age"}, "form_param_value_invalid", "order_by"),
-        ({"provider": "oauth_google"}, "form_param_value_invalid", "provider"),
+        ({"provider": "oauth_google"}, "form_conditional_param_missing", "provider_user_id"),
         ({"user_id": HUNDRED_AND_ONE}, "form_param_array_size_exceeded", "user_id"),
         ({"email_address": HUNDRED_AND_ONE}, "form_param_array_size_exceeded", "email_address"),
         ({"external_id": HUNDRED_AND_ONE}, "form_param_array_size_exceeded", "external_id"),
@@ -256,7 +256,7 @@ def test_javascript_passes_a_cursor_on_and_its_count_is_of_all(
         up = sdk.call("users.getUserList", [{"startingAfter": ids[0], "orderBy": "+created_at"}])
         assert [user["id"] for user in up["data"]] == ids[1:]
         refused = sdk.call("users.getUserList", [{"startingAfter": ids[2], "offset": 1}])
-        assert refused == Refused(422, "form_param_value_invalid", "starting_after")
+        assert refused == Refused(422, "form_conditional_param_disallowed", "starting_after")
 
 
 def test_every_filter_of_the_python_sdk_is_asked_for() -> None:

@@ -382,11 +382,15 @@ SESSIONS = [
     Call("sessions.revoke", {"session_id": "ses_nothing"}, not_found()),
 ]
 
+BALANCE = {"user_id": "{user}", "amount": 1, "action": "increase", "idempotency_key": "k"}
 NEVER = [
     Call("users.delete_passkey", {"user_id": "{user}", "passkey_identification_id": "idn_x"}, NOT_BUILT),
     Call("users.delete_web3_wallet", {"user_id": "{user}", "web3_wallet_identification_id": "idn_x"}, NOT_BUILT),
     Call("users.delete_external_account", {"user_id": "{user}", "external_account_id": "eac_x"}, NOT_BUILT),
     Call("users.get_o_auth_access_token", {"user_id": "{user}", "provider": "oauth_google"}, NOT_BUILT),
+    Call("users.get_billing_subscription", {"user_id": "{user}"}, NOT_BUILT),
+    Call("users.get_billing_credit_balance", {"user_id": "{user}"}, NOT_BUILT),
+    Call("users.adjust_billing_credit_balance", BALANCE, NOT_BUILT),
     Call("users.list_trusted_devices", {"user_id": "{user}"}, NOT_BUILT),
     Call("users.revoke_trusted_device", {"user_id": "{user}", "trusted_device_id": "device_x"}, NOT_BUILT),
     Call("sessions.create_token", {"session_id": "{session}"}, NOT_BUILT),
@@ -438,11 +442,8 @@ SECOND_FACTORS = [
 
 CALLS = [*USERS, *SECOND_FACTORS, *ADDRESSES, *SESSIONS, *NEVER]
 
-# About users by their place in the SDK only: there are no organizations and no bills here, and nobody signs in.
+# About users by their place in the SDK only: there are no organizations here, and nobody signs in.
 ELSEWHERE = {
-    "users.get_billing_subscription",
-    "users.get_billing_credit_balance",
-    "users.adjust_billing_credit_balance",
     "users.get_instance_organization_memberships",
     "email_addresses.prepare_verification",
     "email_addresses.attempt_verification",
