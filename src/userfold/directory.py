@@ -131,14 +131,14 @@ class Directory:
     async def _read(self) -> None:
         started, changes = self._monotonic(), self._changes
         projects = {record.id: record for record in await self._store.list("project") if isinstance(record, Project)}
-        settings = effective_settings(
-            projects.values(), await self._store.list("segment"), await self._store.list("attribute")
-        )
+        segments, attributes = await self._store.list("segment"), await self._store.list("attribute")
         keys = [
             record
             for record in await self._store.list("api_key")
             if isinstance(record, ApiKey) and record.revoked_at is None and record.project_id in projects
         ]
+        of_settings = self._keys_of_settings(projects.values())
+        settings = effective_settings(projects.values(), segments, attributes, (*keys, *of_settings))
         verifying = self._verifying(keys)
         self._callers = {
             key.token_digest: Caller(
@@ -151,13 +151,16 @@ class Directory:
             for caller in self._callers.values()
             if caller.key.kind == "webhook" and (secret := self._readable(caller.key)) is not None
         ]
-        if self._webhook_secret is not None and projects:
-            first = next(iter(projects.values()))
-            key = _key_of_settings(first, self._webhook_secret)
-            signers.append(Signer(Caller(first, key, settings[first.id]), self._webhook_secret))
+        for key, secret in of_settings.items():
+            signers.append(Signer(Caller(projects[key.project_id], key, settings[key.project_id]), secret))
         self._signers = tuple(signers)
         # Only now, so that nobody is judged by what was there before; and counted from when the reading began.
         self._stale_at = started + AGE_S_MAX if changes == self._changes else NEVER
+
+    def _keys_of_settings(self, projects: Iterable[Project]) -> dict[ApiKey, str]:
+        """{webhook key of the first project: its secret}, if the settings have one."""
+        secret, first = self._webhook_secret, next(iter(projects), None)
+        return {} if secret is None or first is None else {_key_of_settings(first, secret): secret}
 
     def _verifying(self, keys: Iterable[ApiKey]) -> dict[str, list[VerificationKey]]:
         """{project id: its keys that verify identity tokens}"""

@@ -23,8 +23,9 @@ from userfold.core.records import (
 from userfold.directory import AGE_S_MAX, Directory
 from userfold.storage.memory import MemoryStore
 from userfold.storage.port import Fold, StoreUnavailable, Write
-from userfold.tokens import api_key, new_secret_key
+from userfold.tokens import api_key, new_secret_key, webhook_key
 
+SECRET = "whsec_" + "a" * 32
 PROJECT = Project(id="prj_1", name="test", product_id="prd_1", created_at=1)
 
 
@@ -133,6 +134,25 @@ def test_a_caller_has_the_settings_of_its_project_with_what_it_has_defined() -> 
             EffectiveSettings(),
             EffectiveSettings(tombstone_days=7, segments=frozenset({"seg_1"}), attributes={"plan": plan}),
         ]
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("of_settings", "revoked_at", "mirrors"), [(None, None, True), (None, 2, False), (SECRET, 2, True)]
+)
+def test_a_project_mirrors_another_system_while_it_has_a_webhook_secret(
+    of_settings: str | None, revoked_at: int | None, mirrors: bool
+) -> None:
+    async def test() -> None:
+        world = World()
+        world.directory = Directory(world.store, decrypt=str, webhook_secret=of_settings, monotonic=world.clock)
+        own, other = await world.add_key(), await world.add_key(project_id="prj_2")
+        await world.store.put(msgspec.structs.replace(PROJECT, id="prj_2"))
+        webhooks = webhook_key(PROJECT.id, SECRET, "Clerk", 1, encrypt=str)
+        await world.store.put(msgspec.structs.replace(webhooks, revoked_at=revoked_at))
+        callers = [await world.directory.caller(token) for token in (own, other)]
+        assert [caller and caller.settings.mirrors for caller in callers] == [mirrors, False]
 
     run(test())
 

@@ -27,12 +27,13 @@ from tests.core.driver import (
     upsert,
 )
 from userfold.core.commands import Command, Edit, MirrorDeletion, MirrorUser
-from userfold.core.errors import FieldFormatInvalid, IdentifierTaken
-from userfold.core.records import Key, Mirror, Secrets, Tombstone
+from userfold.core.errors import FieldFormatInvalid, IdentifierTaken, UserDeleted
+from userfold.core.records import EffectiveSettings, Key, Mirror, Secrets, Tombstone
 from userfold.core.rules import reads
 
 DIGEST = "$2b$10$" + "a" * 53
 OTHER_DIGEST = "$2b$10$" + "b" * 53
+MIRRORS = EffectiveSettings(mirrors=True)
 
 
 def told(changed_at: int, told_at: int = 0, user_id: str = "user_a", **fields: Any) -> MirrorUser:
@@ -162,6 +163,43 @@ def test_a_name_that_belongs_to_another_user_refuses_all_and_is_taken_over_once_
     run(update("user_b", {field: None}), records)
     run(wanted, records)
     assert stored(records, "user_a").version == 2
+
+
+def test_whom_a_page_named_first_is_the_user_that_is_told_of() -> None:
+    records: Database = {}
+    run(upsert("user_a", {"first_name": "Page", "traits": {"a": 1}}, BROWSER), records, settings=MIRRORS)
+    applied = run(FIRST, records, settings=MIRRORS)
+    user = stored(records, "user_a")
+    assert (applied.created, user.first_name, user.traits, user.created_at, user.version) == (
+        False,
+        "Ada",
+        {"a": 1},
+        1,
+        2,
+    )
+    run(upsert("user_a", {"first_name": "Page", "traits": {"b": 2}}, BROWSER), records, settings=MIRRORS)
+    assert (stored(records, "user_a").first_name, stored(records, "user_a").traits) == ("Ada", {"a": 1, "b": 2})
+
+
+def test_whom_a_page_named_first_is_named_so_also_if_the_other_system_has_another_name_for_it() -> None:
+    records: Database = {}
+    run(upsert("user_a", {"traits": {"a": 1}}, BROWSER), records, settings=MIRRORS)
+    assert stored(records, "user_a").external_id == "user_a"
+    run(told(10, external_id="ext-1"), records, settings=MIRRORS)
+    for name in ("user_a", "ext-1"):
+        assert run(upsert(name, {"traits": {"a": 1}}, BROWSER), records, settings=MIRRORS).user is not None
+    assert len([key for key in records if key.kind == "user"]) == 1
+
+
+def test_only_what_looks_like_the_id_of_a_user_becomes_one() -> None:
+    made = run(upsert("42", {"traits": {"a": 1}}, BROWSER), {}, settings=MIRRORS).user
+    assert made is not None
+    assert (made.id == "42", made.external_id) == (False, "42")
+
+
+def test_a_page_does_not_bring_back_whom_the_other_system_has_deleted() -> None:
+    records = after(FIRST, gone())
+    assert isinstance(refusal(upsert("user_a", {"traits": {"a": 1}}, BROWSER), records, settings=MIRRORS), UserDeleted)
 
 
 def test_an_id_that_an_app_calls_another_user_by_is_refused() -> None:

@@ -54,8 +54,8 @@ class Beside:
 
     async def settings(self, project_id: str) -> EffectiveSettings:
         """The settings of a project as commands see them."""
-        defined = [await self.store.list(kind) for kind in ("segment", "attribute")]
-        known = effective_settings(await self.projects(), *defined)
+        segments, attributes = await self.store.list("segment"), await self.store.list("attribute")
+        known = effective_settings(await self.projects(), segments, attributes)
         return known.get(project_id, EffectiveSettings())
 
 

@@ -31,9 +31,12 @@ USE_NOTED_EVERY_MS = 60_000
 
 
 def effective_settings(
-    projects: Iterable[Project], segments: Sequence[Record], attributes: Sequence[Record]
+    projects: Iterable[Project],
+    segments: Sequence[Record],
+    attributes: Sequence[Record],
+    keys: Iterable[ApiKey] = (),
 ) -> dict[str, EffectiveSettings]:
-    """{project id: its settings as commands see them}"""
+    """{project id: its settings as commands see them}. `keys`: those that are not revoked."""
     alive: dict[str, set[str]] = defaultdict(set)
     for segment in segments:
         if isinstance(segment, Segment) and segment.deleted_at is None:
@@ -42,11 +45,13 @@ def effective_settings(
     for attribute in attributes:
         if isinstance(attribute, AttributeDefinition):
             defined[attribute.project_id][attribute.name] = attribute
+    mirroring = {key.project_id for key in keys if key.kind == "webhook"}
     return {
         project.id: EffectiveSettings(
             **msgspec.structs.asdict(project.settings),
             segments=frozenset(alive[project.id]),
             attributes=defined[project.id],
+            mirrors=project.id in mirroring,
         )
         for project in projects
     }

@@ -365,6 +365,7 @@ class EffectiveSettings(ProjectSettings, frozen=True, kw_only=True):
 
     segments: frozenset[str] = frozenset()  # the ids of those that are not deleted
     attributes: dict[str, AttributeDefinition] = {}  # by name
+    mirrors: bool = False  # whether another system tells of its users, whose ids are kept
 
 
 class Project(Record, frozen=True, kw_only=True):

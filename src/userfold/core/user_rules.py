@@ -137,7 +137,9 @@ def _upsert(command: UpsertUser, records: Records, mint: Mint, settings: Effecti
             raise UserNotFound(user_id=external_id)
         fields = _fields(session, "", command.author) | {"external_id"}
         edits = (Edit("replace", {"external_id": external_id}), *edits)
-        applied = make(command, edits, records, mint, settings, fields=fields, named=external_id)
+        # Whom another system will tell of is known by its id from the start, so that it finds the user here.
+        user_id = external_id if settings.mirrors and external_id.startswith("user_") else None
+        applied = make(command, edits, records, mint, settings, user_id=user_id, fields=fields, named=external_id)
         return _link(command, session, applied, records, mint.now)
     match_version(user.version, command.if_match)
     fields = _fields(session, user.id, command.author)
