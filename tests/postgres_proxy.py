@@ -1,4 +1,7 @@
-"""Stands between a store and its PostgreSQL server, and does to a COMMIT what networks and crashes do."""
+"""Stands between a store and its PostgreSQL server, and does to a COMMIT what networks and crashes do.
+
+It can also fall silent: what either side says is kept, and handed on when it goes on; every connection stays open.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 COMMIT = b"Q\0\0\0\x0bCOMMIT\0"  # as a simple query
 
 # What becomes of a COMMIT: it never arrives; it is done, and the answer is lost; the client is cut off and it arrives
-# later; the client is cut off and it never arrives, while the server still believes in the connection.
-Fate = Literal["pass", "undone", "done", "late", "never"]
+# later; the client is cut off and it never arrives, while the server still believes in the connection; the proxy falls
+# silent before it arrives, and before the answer to it does.
+Fate = Literal["pass", "undone", "done", "late", "never", "silent", "silent after"]
 LATE_S = 0.4
 
 
@@ -29,6 +33,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.fates: deque[Fate] = deque()
         self.next_commit = asyncio.Event()  # one came
+        self._speaking = asyncio.Event()
+        self._speaking.set()
 
     @property
     def url(self) -> str:
@@ -51,6 +57,18 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def fall_silent(self) -> None:
+        """Hand on nothing more, in neither direction, on no connection."""
+        self._speaking.clear()
+
+    def go_on(self) -> None:
+        """Hand on what was kept, and all that comes."""
+        self._speaking.set()
+
+    @property
+    def is_silent(self) -> bool:
+        return not self._speaking.is_set()
 
     def cut(self) -> None:
         """End every connection, on both sides."""
@@ -94,8 +112,14 @@ class Proxy:
                 await asyncio.sleep(LATE_S if fate == "late" else 3600)
                 up_writer.write(chunk)
                 await asyncio.sleep(LATE_S / 4)
-            if fate != "pass":
+            if fate in ("undone", "done", "late", "never"):
                 return
+            if fate == "silent after":
+                up_writer.write(chunk)
+                chunk = b""
+            if fate.startswith("silent"):
+                self.fall_silent()
+            await self._speaking.wait()
             up_writer.write(chunk)
             await up_writer.drain()
 
@@ -106,6 +130,7 @@ class Proxy:
     async def _pass_on(self, up_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             while chunk := await up_reader.read(1 << 16):
+                await self._speaking.wait()
                 writer.write(chunk)
                 await writer.drain()
             writer.close()
