@@ -19,9 +19,11 @@ import uvicorn
 import uvloop
 
 from userfold.app import App, build_app
+from userfold.core.queries import UserQuery
 from userfold.core.records import Project
 from userfold.core.signatures import signing_key
 from userfold.encryption import Encryption, make_key_file, read_keys
+from userfold.engine import CLOCK_BEHIND_MS_MAX
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.images import images_in
 from userfold.locks import hold_data
@@ -134,6 +136,7 @@ async def _serve(
         await _make_sure_of_a_project(app, settings, say)
         await _warn_about_unknown_key(app, settings)
         await _say_who_is_believed(store)
+        await _warn_about_clock(store, app.service.engine.now())
         gc.collect()
         gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
         service = app.service
@@ -212,7 +215,9 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         raise CannotStart(f"cannot make the data folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotStart(f"cannot write to the data folder {folder}: check its owner and its mode")
+        raise CannotStart(
+            f"cannot write to the data folder {folder}: check its owner, its mode, and whether its disk is read-only"
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -253,6 +258,23 @@ async def _say_who_is_believed(store: Store) -> None:
             log.info(
                 "project %s takes browsers at their word about who their user is (browser_identity: open)", project.id
             )
+
+
+async def newest_change(store: Store) -> int:
+    """When a user or a project was changed or made last, by the clock of whoever did it (ms); 0 if there are none."""
+    newest = 0
+    for project in await store.list("project"):
+        assert isinstance(project, Project)
+        query = UserQuery(project_id=project.id, order="updated_at", descending=True, limit=1)
+        users = await store.users(query)
+        newest = max([newest, project.created_at, *(user.updated_at for user in users)])
+    return newest
+
+
+async def _warn_about_clock(store: Store, now: int) -> None:
+    behind = await newest_change(store) - now
+    if behind > CLOCK_BEHIND_MS_MAX:
+        log.warning("this machine's clock is %.1f s behind the newest change in the store: is it right?", behind / 1000)
 
 
 def _print(say: TextIO, line: str) -> None:
