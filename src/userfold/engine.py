@@ -261,6 +261,7 @@ class Engine:
                 counters.updates += 1
 
     def _failed(self, batch: Sequence[Waiting], error: StoreError) -> list[Outcome]:
+        error.is_logged = True
         self.counters.failed[error.code] = self.counters.failed.get(error.code, 0) + 1
         return [error] * len(batch)
 
