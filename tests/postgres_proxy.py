@@ -15,9 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 COMMIT = b"Q\0\0\0\x0bCOMMIT\0"  # as a simple query
 
 # What becomes of a COMMIT: it never arrives; it is done, and the answer is lost; the client is cut off and it arrives
-# later; the client is cut off and it never arrives, while the server still believes in the connection; the proxy falls
-# silent before it arrives, and before the answer to it does.
-Fate = Literal["pass", "undone", "done", "late", "never", "silent", "silent after"]
+# later; the client is cut off and it never arrives, while the server still believes in the connection.
+Fate = Literal["pass", "undone", "done", "late", "never"]
+# The proxy falls silent before it arrives, or before the answer to it does.
+Silence = Literal["silent", "silent after"]
 LATE_S = 0.4
 
 
@@ -31,7 +32,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._ends: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self.fates: deque[Fate] = deque()
+        self.fates: deque[Fate | Silence] = deque()
         self.next_commit = asyncio.Event()  # one came
         self._speaking = asyncio.Event()
         self._speaking.set()
@@ -123,7 +124,7 @@ class Proxy:
             up_writer.write(chunk)
             await up_writer.drain()
 
-    def _fate(self) -> Fate:
+    def _fate(self) -> Fate | Silence:
         self.next_commit.set()
         return self.fates.popleft() if self.fates else "pass"
 

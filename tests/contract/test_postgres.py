@@ -29,7 +29,7 @@ from tests.contract.samples import (
     user,
     writing,
 )
-from tests.postgres_proxy import Fate, between
+from tests.postgres_proxy import Fate, Silence, between
 from userfold.core.queries import UserQuery
 from userfold.core.records import Identifier, Key, User
 from userfold.storage.port import (
@@ -516,7 +516,7 @@ def test_a_batch_whose_commit_met_a_silence_is_there_once(
     runner: asyncio.Runner,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    fate: Fate,
+    fate: Silence,
     attempts: int,
 ) -> None:
     """A longer one than a statement is waited for: both sides give the connection up, and neither hears of it."""
@@ -566,7 +566,7 @@ def test_a_read_in_a_silence_is_given_up_at_once_when_its_time_is_over_and_works
             assert await get(store, KEY) == user()
             proxy.fall_silent()
             for _ in range(2):  # on a connection that was good, and on one that must be made
-                with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                with pytest.raises(StoreUnavailable, match="cannot be reached: TimeoutError: no answer in time"):
                     await store.get([KEY])
             proxy.go_on()
             assert await get(store, KEY) == user()

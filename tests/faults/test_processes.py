@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import sys
@@ -18,12 +19,15 @@ import pytest
 import uvloop
 
 from tests import postgres
+from tests.contract import samples
 from tests.engine.model import check_identifiers, check_user
 from tests.postgres import over
-from tests.postgres_proxy import Fate, between
+from tests.postgres_proxy import Fate, Silence, between
 from tests.server import BOUND_S, Connection, Gone, Server, connected, start
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, Identifier, Key, User
+from userfold.storage.postgres import tables
+from userfold.storage.postgres.connections import connect
 from userfold.storage.postgres.store import PostgresStore
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -31,6 +35,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 PROCESSES, CLIENTS = 4, 64
 USERS, EMAILS, NAMES = 50, 40, 30
 KEY = "sk_" + "k" * 43
+# Where our server also listens: one of the many addresses of this machine, so that its port is nobody else's.
+TCP_HOST = f"127.{64 + (os.getpid() >> 16 & 127)}.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
 OPERATIONS = "application/vnd.userfold.operations+json"
 # 503: nothing was stored, or, with this code, nobody can say.
 REFUSED = {400, 403, 404, 409, 412, 422}
@@ -290,7 +296,7 @@ TROUBLES: dict[str, tuple[Trouble, int]] = {
 @pytest.fixture(scope="module")
 def own() -> Iterator[postgres.Process]:
     """A server of these tests' own, which keeps what it has answered."""
-    started = postgres.start_durable()
+    started = postgres.start_durable(listen_addresses=TCP_HOST)
     yield started
     started.end()
 
@@ -325,7 +331,7 @@ def test_no_answered_command_of_many_clients_of_many_processes_is_lost(
 
 # Silence: nothing arrives and nothing breaks off, so nobody is told. Three processes, each at another moment: with
 # locks held and a COMMIT on its way; with a COMMIT that was done, whose answer is on its way; anywhere.
-SILENCES: tuple[Fate, ...] = ("silent", "silent after", "pass")
+SILENCES: tuple[Fate | Silence, ...] = ("silent", "silent after", "pass")
 SILENCE_S = 10.0
 
 
@@ -401,3 +407,35 @@ def test_the_silence_of_a_network_loses_nothing_and_is_in_the_way_of_no_other_pr
             sys.stdout.write(f"\nsilence: {dict(sorted(one.statuses.items()))}\n")
     assert not any(" 503" in status or "gone" in status or "unknown" in status for status in others.statuses)
     assert not any("gone" in status or "unknown" in status for status in world.statuses)
+
+
+STATE = "SELECT wait_event FROM pg_stat_activity WHERE pid = $1"
+
+
+def test_who_falls_silent_in_the_middle_of_a_long_answer_lets_go_of_its_locks_too(own: postgres.Process) -> None:
+    """The server is not idle then: it waits to hand over what nobody takes."""
+    postgres.Server(own.url).create("test_long_answer")
+    url = own.url.format("test_long_answer").partition("?")[0].replace("@", f"@{TCP_HOST}") + "?sslmode=disable"
+
+    async def scenario() -> None:
+        store = PostgresStore(url)
+        await store.migrate()
+        await samples.put(store, samples.user(), samples.change())
+        silent = await connect(url)
+        await silent.execute("BEGIN")
+        await silent.fetch(tables.LOCK_USERS, samples.PROJECT, ["u1"])
+        long = await silent.prepare("SELECT repeat('x', 1000000) FROM generate_series(1, 64)")
+        silent._transport.pause_reading()  # type: ignore[attr-defined]
+        answer = asyncio.create_task(long.fetch())
+        async with asyncio.timeout(BOUND_S), postgres.connected(url) as connection:
+            while await connection.fetchval(STATE, silent.get_server_pid()) != "ClientWrite":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        try:
+            await samples.change_user(store, samples.user(), samples.next_version(samples.user()))
+        finally:
+            silent.terminate()
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
+            await store.close()
+
+    asyncio.run(scenario())

@@ -69,6 +69,7 @@ async def prepare(connection: Any, *, reading: bool) -> None:
         "statement_timeout": READ_MS_MAX if reading else STATEMENT_MS_MAX,
         "lock_timeout": LOCK_MS_MAX,
         "idle_in_transaction_session_timeout": SILENCE_MS_MAX,
+        "tcp_user_timeout": SILENCE_MS_MAX,  # who does not take a long answer is not idle
         "jit": "off",  # for statements of a millisecond it costs more than it gives
         "application_name": "userfold",
     }
@@ -90,7 +91,7 @@ def translated() -> Iterator[None]:
         raise _of_server(error) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
         # The first two are what the driver says of a connection that it has closed, or that ended between two messages.
-        raise Lost(f"{type(error).__name__}: {error}") from error
+        raise Lost(f"{type(error).__name__}: {str(error) or 'no answer in time'}") from error
 
 
 def _of_server(error: asyncpg.PostgresError) -> Exception:
