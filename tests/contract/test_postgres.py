@@ -551,14 +551,12 @@ def test_who_waits_for_the_locks_of_a_silent_process_waits_for_longer_than_the_s
     assert connections.READ_MS_MAX < connections.READ_S_MAX * 1000
 
 
-def test_a_read_in_a_silence_is_given_up_at_once_when_its_time_is_over_and_works_again_after_it(
+def test_a_read_in_a_silence_is_given_up_when_its_time_is_over_and_works_again_after_it(
     url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "READ_S_MAX", 0.3)
     monkeypatch.setattr(connections, "CONNECT_S_MAX", 0.3)
     monkeypatch.setattr(store_module, "READ_PATIENCE_S", 0)
-    # The pool would wait for so long until the server says that it has cancelled the statement.
-    monkeypatch.setattr(store_module, "READ_S_MAX", 3_600)
 
     async def scenario() -> None:
         async with between(url) as proxy, opened(proxy.url) as store:

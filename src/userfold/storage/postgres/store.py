@@ -270,7 +270,7 @@ class PostgresStore:
                     try:
                         return await work(connection)
                     except TimeoutError:
-                        connection.terminate()  # the pool would wait for the server to say that it is cancelled
+                        connection.terminate()  # the pool would wait as long again, for it to be cancelled
                         raise
         except Crowded as error:
             raise StoreUnavailable(str(error)) from error
