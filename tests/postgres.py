@@ -198,11 +198,11 @@ def server(version: str | None) -> Server:
     return Server(start(_programs()[version or versions()[0]]).url)
 
 
-def start_durable() -> Process:
+def start_durable(**options: str) -> Process:
     """A server that keeps what it has answered, also when it crashes."""
     if not _programs():
         server(None)
-    return start(_programs()[versions()[0]], fsync="on", full_page_writes="on")
+    return start(_programs()[versions()[0]], fsync="on", full_page_writes="on", **options)
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""Stands between a store and its PostgreSQL server, and does to a COMMIT what networks and crashes do."""
+"""Stands between a store and its PostgreSQL server, and does to a COMMIT what networks and crashes do.
+
+It can also fall silent: what either side says is kept, and handed on when it goes on; every connection stays open.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ COMMIT = b"Q\0\0\0\x0bCOMMIT\0"  # as a simple query
 # What becomes of a COMMIT: it never arrives; it is done, and the answer is lost; the client is cut off and it arrives
 # later; the client is cut off and it never arrives, while the server still believes in the connection.
 Fate = Literal["pass", "undone", "done", "late", "never"]
+# The proxy falls silent before it arrives, or before the answer to it does.
+Silence = Literal["silent", "silent after"]
 LATE_S = 0.4
 
 
@@ -27,8 +32,10 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._ends: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self.fates: deque[Fate] = deque()
+        self.fates: deque[Fate | Silence] = deque()
         self.next_commit = asyncio.Event()  # one came
+        self._speaking = asyncio.Event()
+        self._speaking.set()
 
     @property
     def url(self) -> str:
@@ -51,6 +58,18 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def fall_silent(self) -> None:
+        """Hand on nothing more, in neither direction, on no connection."""
+        self._speaking.clear()
+
+    def go_on(self) -> None:
+        """Hand on what was kept, and all that comes."""
+        self._speaking.set()
+
+    @property
+    def is_silent(self) -> bool:
+        return not self._speaking.is_set()
 
     def cut(self) -> None:
         """End every connection, on both sides."""
@@ -94,18 +113,25 @@ class Proxy:
                 await asyncio.sleep(LATE_S if fate == "late" else 3600)
                 up_writer.write(chunk)
                 await asyncio.sleep(LATE_S / 4)
-            if fate != "pass":
+            if fate in ("undone", "done", "late", "never"):
                 return
+            if fate == "silent after":
+                up_writer.write(chunk)
+                chunk = b""
+            if fate.startswith("silent"):
+                self.fall_silent()
+            await self._speaking.wait()
             up_writer.write(chunk)
             await up_writer.drain()
 
-    def _fate(self) -> Fate:
+    def _fate(self) -> Fate | Silence:
         self.next_commit.set()
         return self.fates.popleft() if self.fates else "pass"
 
     async def _pass_on(self, up_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             while chunk := await up_reader.read(1 << 16):
+                await self._speaking.wait()
                 writer.write(chunk)
                 await writer.drain()
             writer.close()

@@ -126,14 +126,14 @@ class Server:
         self.wait()
 
 
-def start(data: Path, *arguments: str, **settings: str) -> Server:
+def start(data: Path, *arguments: str, program: Sequence[str] = USERFOLD, **settings: str) -> Server:
     """A server over the folder `data`, at a free port unless the arguments name one."""
     data.parent.mkdir(parents=True, exist_ok=True)
     log_path = data.parent / f"{data.name}.log"
     port = () if "--port" in arguments else ("--port", "0")
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            [*USERFOLD, "serve", "--data", str(data), *port, *arguments],
+            [*program, "serve", "--data", str(data), *port, *arguments],
             env=environment(**settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -162,9 +162,9 @@ def _wait_until_ready(server: Server) -> None:
 
 
 @contextlib.contextmanager
-def serving(data: Path, *arguments: str, **settings: str) -> Iterator[Server]:
+def serving(data: Path, *arguments: str, program: Sequence[str] = USERFOLD, **settings: str) -> Iterator[Server]:
     """A server for the length of a block, which may have ended it already."""
-    server = start(data, *arguments, **settings)
+    server = start(data, *arguments, program=program, **settings)
     try:
         yield server
     except BaseException:

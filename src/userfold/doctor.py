@@ -10,20 +10,18 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from userfold.core.queries import UserQuery
-from userfold.core.records import Project
 from userfold.encryption import Encryption, SecretUnreadable
+from userfold.engine import CLOCK_BEHIND_MS_MAX
 from userfold.first_start import KEYS_FILE
 from userfold.key_rotation import pages_of_totp_secrets, shared_secrets
 from userfold.locks import FOLDER_LOCK, CannotLock, holder, lock_of
-from userfold.opening import open_encryption, open_store
+from userfold.opening import newest_change, open_encryption, open_store
 from userfold.settings import Settings, variables
 from userfold.storage.port import Finding, MaintainedStore, SchemaTooNew, StoreError
 
 PREFIX = "USERFOLD_"
 FREE_BYTES_LOW = 1 << 30
 FREE_BYTES_NONE = 64 << 20  # the log of one busy minute
-CLOCK_AHEAD_MS_MAX = 1_000  # the server keeps time from going back, and may be that much ahead of the clock
 SECRETS_LOOKED_AT = 1_000
 UNREADABLE = (
     "check --data and USERFOLD_DATABASE_URL, and the owner and the mode of the file and its folder; if it is damaged: "
@@ -47,7 +45,7 @@ async def examine(settings: Settings, environment: Mapping[str, str], now: int, 
             return [*findings, _warning("store", f"there is no database {file}", advice)]
         if not os.access(file, os.W_OK):
             says = f"{file} cannot be written to by this user"
-            findings += [_failed("store", says, "check its owner and its mode")]
+            findings += [_failed("store", says, "check its owner, its mode, and whether its disk is read-only")]
     return [*findings, *await _store(settings, now, full=full)]
 
 
@@ -90,7 +88,11 @@ def _folder(folder: Path) -> Iterator[Finding]:
         yield _failed("data folder", f"{folder} is not a folder", "name another one with --data")
         return
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        yield _failed("data folder", f"{folder} cannot be written to by this user", "check its owner and its mode")
+        yield _failed(
+            "data folder",
+            f"{folder} cannot be written to by this user",
+            "check its owner, its mode, and whether its disk is read-only",
+        )
     else:
         yield _ok("data folder", f"{folder.absolute()} can be read and written")
     yield _private(folder)
@@ -140,7 +142,7 @@ def _images(folder: Path) -> Iterator[Finding]:
         yield _ok("images", f"{folder} can be read and written")
     elif os.path.lexists(folder):
         says = f"{folder} is no folder that this user can write to"
-        yield _failed("images", says, "check its owner and its mode")
+        yield _failed("images", says, "check its owner, its mode, and whether its disk is read-only")
 
 
 def _lock(data: Path, database: Path) -> Finding:
@@ -228,16 +230,10 @@ def _reads(encryption: Encryption, secret: str) -> bool:
 
 
 async def _clock(store: MaintainedStore, now: int) -> Finding:
-    newest = 0
-    for project in await store.list("project"):
-        assert isinstance(project, Project)
-        query = UserQuery(project_id=project.id, order="updated_at", descending=True, limit=1)
-        users = await store.users(query)
-        newest = max([newest, project.created_at, *(user.updated_at for user in users)])
-    ahead = newest - now
-    if ahead > CLOCK_AHEAD_MS_MAX:
+    ahead = await newest_change(store) - now
+    if ahead > CLOCK_BEHIND_MS_MAX:
         says = f"this machine's clock is {ahead / 1000:,.0f} s behind the newest change in the store"
-        advice = "set the clock before the server starts again: new changes would seem older than those before them"
+        advice = "set the clock before the server starts again: new users would seem older than those before them"
         return _failed("clock", says, advice)
     return _ok("clock", "not behind the newest change in the store")
 

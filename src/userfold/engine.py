@@ -84,6 +84,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_LIMITS = Limits()
 
 
+CLOCK_BEHIND_MS_MAX = 1_000  # clocks are set by less all the time
+
 BATCH_SIZES = (1, 4, 16, 64, 256)
 
 
@@ -133,6 +135,7 @@ class Engine:
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
         self._last_now = 0
+        self._stands_still = False
         self._work: asyncio.Task[None] | None = None
         self._stopping = False
         self.counters = Counters()
@@ -191,7 +194,15 @@ class Engine:
 
     def now(self) -> int:
         """The time in ms: the clock's, but never earlier than what was given before."""
-        self._last_now = max(self._clock_ms(), self._last_now)
+        clock = self._clock_ms()
+        if clock >= self._last_now:
+            self._last_now, self._stands_still = clock, False
+        elif self._last_now - clock > CLOCK_BEHIND_MS_MAX and not self._stands_still:
+            self._stands_still = True
+            log.warning(
+                "the clock was set back by %.1f s: time stands still until it has caught up or the server starts again",
+                (self._last_now - clock) / 1000,
+            )
         return self._last_now
 
     async def _work_off(self) -> None:
@@ -250,6 +261,7 @@ class Engine:
                 counters.updates += 1
 
     def _failed(self, batch: Sequence[Waiting], error: StoreError) -> list[Outcome]:
+        error.is_logged = True
         self.counters.failed[error.code] = self.counters.failed.get(error.code, 0) + 1
         return [error] * len(batch)
 

@@ -10,6 +10,7 @@ Bytes are stored before the record that names them (`image_rules`), and removed 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import io
 import itertools
@@ -40,6 +41,7 @@ SIDE_MAX = 4_096
 THREADS = 2  # a picture of the greatest size takes up to some 260 MiB while it is decoded and encoded
 WAITING_MAX = 16  # each holds up to `IMAGE_BYTES_MAX`
 LISTED_AT_ONCE = 200
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # on the disk, in its quota, in a file
 
 # What is read. Pillow knows a hundred formats more, some of which start other programs.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")  # and icons
@@ -284,6 +286,6 @@ def _remove_unfinished(root: Path, folder: str | None, is_over: Callable[[str], 
 
 
 def _as_ours(error: Exception) -> StoreFull | StoreUnavailable:
-    full = getattr(error, "errno", None) == 28 or "os error 28" in str(error)  # ENOSPC
+    full = any(getattr(error, "errno", None) == number or f"(os error {number})" in str(error) for number in NO_ROOM)
     kind = StoreFull if full else StoreUnavailable
     return kind(f"images: {str(error).partition(chr(10))[0]}")

@@ -1,12 +1,14 @@
-"""What the settings name, opened: the store, and the keys that encrypt."""
+"""What the settings name, opened: the store, and the keys that encrypt; and how new what is in it is."""
 
 from __future__ import annotations
 
 import logging
 
+from userfold.core.queries import UserQuery
+from userfold.core.records import Project
 from userfold.encryption import Encryption, make_key_file, read_keys
 from userfold.settings import PostgresAddress, Settings
-from userfold.storage.port import MaintainedStore, StoreUnavailable
+from userfold.storage.port import MaintainedStore, Store, StoreUnavailable
 
 log = logging.getLogger("userfold.opening")
 
@@ -36,3 +38,14 @@ def open_encryption(settings: Settings, *, make: bool) -> Encryption:
     if make and make_key_file(file):
         log.info("a new encryption key was made: %s. Keep a copy of it, apart from the backups", file)
     return Encryption(read_keys(file))
+
+
+async def newest_change(store: Store) -> int:
+    """When a user or a project was changed or made last, by the clock of whoever did it (ms); 0 if there are none."""
+    newest = 0
+    for project in await store.list("project"):
+        assert isinstance(project, Project)
+        query = UserQuery(project_id=project.id, order="updated_at", descending=True, limit=1)
+        users = await store.users(query)
+        newest = max([newest, project.created_at, *(user.updated_at for user in users)])
+    return newest

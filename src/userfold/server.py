@@ -21,10 +21,11 @@ import uvloop
 from userfold.app import App, build_app
 from userfold.core.records import Project
 from userfold.core.signatures import signing_key
+from userfold.engine import CLOCK_BEHIND_MS_MAX
 from userfold.first_start import KEYS_FILE, FirstKeys, first_keys, make_first_project, write_keys_file
 from userfold.images import images_in
 from userfold.locks import hold_data
-from userfold.opening import open_encryption, open_store
+from userfold.opening import newest_change, open_encryption, open_store
 from userfold.settings import Settings
 from userfold.storage.port import Store
 from userfold.sweeps import Sweeper
@@ -113,6 +114,7 @@ async def _serve(
         await _make_sure_of_a_project(app, settings, say)
         await _warn_about_unknown_key(app, settings)
         await _say_who_is_believed(store)
+        await _warn_about_clock(store, app.service.engine.now())
         gc.collect()
         gc.freeze()  # what was made at the start lives as long as the process: the collector need not walk it
         gc.set_threshold(*GC_THRESHOLDS)
@@ -192,7 +194,9 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         raise CannotStart(f"cannot make the data folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotStart(f"cannot write to the data folder {folder}: check its owner and its mode")
+        raise CannotStart(
+            f"cannot write to the data folder {folder}: check its owner, its mode, and whether its disk is read-only"
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -233,6 +237,12 @@ async def _say_who_is_believed(store: Store) -> None:
             log.info(
                 "project %s takes browsers at their word about who their user is (browser_identity: open)", project.id
             )
+
+
+async def _warn_about_clock(store: Store, now: int) -> None:
+    behind = await newest_change(store) - now
+    if behind > CLOCK_BEHIND_MS_MAX:
+        log.warning("this machine's clock is %.1f s behind the newest change in the store: is it right?", behind / 1000)
 
 
 def _print(say: TextIO, line: str) -> None:

@@ -14,7 +14,7 @@ from tests.server import InProcess, in_process
 from userfold import engine
 from userfold.logs import formatter
 from userfold.storage.memory import MemoryStore
-from userfold.storage.port import Conflict, StoreFull, WriteFailed
+from userfold.storage.port import Conflict, StoreFull, StoreUnavailable, WriteFailed
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -80,6 +80,29 @@ def test_the_line_about_a_batch_has_the_ids_of_all_its_requests(
         replies = at_once(api, ["trace-1", "trace-2", "trace-3"])
     assert [reply.status_code >= 500 for reply in replies] == [True] * 3
     assert [line["request_ids"] for line in lines(caplog)] == [["trace-1", "trace-2", "trace-3"]]
+
+
+def test_a_read_that_the_store_cannot_answer_is_a_line_with_the_id_of_who_was_first(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that many wait for fails once."""
+    store, error = Failing(), StoreUnavailable("the disk is gone")
+
+    async def fail(keys: Any) -> Any:
+        raise error
+
+    with in_process(runner, store) as api:
+        assert api.ask("GET", "/v1/users/u1").status_code == 404
+        monkeypatch.setattr(store, "get", fail)
+        for number in (1, 2):
+            reply = api.ask("GET", "/v1/users/u1", headers={"x-request-id": f"trace-{number}"})
+            assert (reply.status_code, reply.json()["code"]) == (503, "store_unavailable")
+            assert "disk" not in reply.text
+    (line,) = lines(caplog)
+    assert (line["request_id"], line["message"]) == (
+        "trace-1",
+        "GET '/v1/users/u1' could not be answered: StoreUnavailable: the disk is gone",
+    )
 
 
 @pytest.mark.parametrize("error", [WriteFailed("no"), Conflict("again and again")])

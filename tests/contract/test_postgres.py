@@ -30,7 +30,7 @@ from tests.contract.samples import (
     user,
     writing,
 )
-from tests.postgres_proxy import Fate, between
+from tests.postgres_proxy import Fate, Silence, between
 from userfold.core.queries import UserQuery
 from userfold.core.records import Identifier, Key, Presence, Record, User, kind_of
 from userfold.storage.port import (
@@ -739,6 +739,73 @@ def test_a_batch_whose_commit_was_lost_is_there_once(
             assert await store.run(lambda: counted(seen)) == 3
             assert (await get(store, KEY)).version == 3
             assert [made.version for made in await get(store, changes_key("u1"))] == [1, 2, 3]
+
+    runner.run(scenario())
+
+
+IN_TRANSACTION = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+"""
+
+
+@pytest.mark.parametrize(("fate", "attempts"), [("silent", 2), ("silent after", 1)])
+def test_a_batch_whose_commit_met_a_silence_is_there_once(
+    url: str,
+    runner: asyncio.Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fate: Silence,
+    attempts: int,
+) -> None:
+    """A longer one than a statement is waited for: both sides give the connection up, and neither hears of it."""
+    monkeypatch.setattr(connections, "SILENCE_MS_MAX", 200)
+    monkeypatch.setattr(connections, "STATEMENT_S_MAX", 0.3)
+    monkeypatch.setattr(connections, "CONNECT_S_MAX", 0.3)
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        async with between(url) as proxy, opened(proxy.url) as store:
+            await put(store, user(), change())
+            proxy.fates.append(fate)
+            running = asyncio.create_task(store.run(lambda: counted(seen)))
+            while "the connection was lost during COMMIT" not in caplog.text:  # noqa: ASYNC110 - a log tells nobody
+                await asyncio.sleep(0.01)
+            async with postgres.connected(url) as connection:
+                while await connection.fetchval(IN_TRANSACTION):  # noqa: ASYNC110 - nor does a server
+                    await asyncio.sleep(0.01)
+            proxy.go_on()
+            assert await running == 2
+            assert len(seen) == attempts
+            assert await store.run(lambda: counted(seen)) == 3
+            assert [made.version for made in await get(store, changes_key("u1"))] == [1, 2, 3]
+
+    runner.run(scenario())
+
+
+def test_who_waits_for_the_locks_of_a_silent_process_waits_for_longer_than_the_server_lets_it_have_them() -> None:
+    """Else the silence of one process would fail updates of another."""
+    assert connections.SILENCE_MS_MAX < connections.LOCK_MS_MAX < connections.STATEMENT_MS_MAX
+    assert connections.STATEMENT_MS_MAX < connections.STATEMENT_S_MAX * 1000
+    assert connections.READ_MS_MAX < connections.READ_S_MAX * 1000
+
+
+def test_a_read_in_a_silence_is_given_up_when_its_time_is_over_and_works_again_after_it(
+    url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "READ_S_MAX", 0.3)
+    monkeypatch.setattr(connections, "CONNECT_S_MAX", 0.3)
+    monkeypatch.setattr(store_module, "READ_PATIENCE_S", 0)
+
+    async def scenario() -> None:
+        async with between(url) as proxy, opened(proxy.url) as store:
+            await put(store, user(), change())
+            assert await get(store, KEY) == user()
+            proxy.fall_silent()
+            for _ in range(2):  # on a connection that was good, and on one that must be made
+                with pytest.raises(StoreUnavailable, match="cannot be reached: TimeoutError: no answer in time"):
+                    await store.get([KEY])
+            proxy.go_on()
+            assert await get(store, KEY) == user()
 
     runner.run(scenario())
 

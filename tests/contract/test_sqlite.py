@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import random
 import re
@@ -726,16 +727,27 @@ class Disk(apsw.VFS):
         self.deleting_fails = False
         self.reading_fails_in: threading.Thread | None = None
         self.writes_until_full: int | None = None  # of the log
+        self.refuses_with = 0  # the number of the system's reason
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         if self.opening_fails:
             raise apsw.CantOpenError
         return File(self, name, flags)
 
+    def xGetLastError(self) -> tuple[int, str | None]:  # noqa: N802
+        return (self.refuses_with, "") if self.refuses_with else super().xGetLastError()
+
     def xDelete(self, name: str, sync: bool) -> None:  # noqa: N802
         if self.deleting_fails:
             raise apsw.IOError
         super().xDelete(name, sync)
+
+
+def failing(code: int) -> apsw.IOError:
+    """What SQLite says of a disk."""
+    error = apsw.IOError("disk I/O error")
+    error.extendedresult = code  # type: ignore[attr-defined]  # its type is not declared
+    return error
 
 
 class File(apsw.VFSFile):
@@ -749,11 +761,13 @@ class File(apsw.VFSFile):
             if self._disk.writes_until_full == 0:
                 raise apsw.FullError
             self._disk.writes_until_full -= 1
+        if self._disk.refuses_with and not self._disk.syncing_fails:
+            raise failing(apsw.SQLITE_IOERR_WRITE)
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
         if self._disk.syncing_fails:
-            raise apsw.IOError
+            raise failing(apsw.SQLITE_IOERR_FSYNC)
         super().xSync(flags)
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
@@ -824,6 +838,54 @@ def test_when_the_disk_fails_while_committing_nobody_is_told_that_it_was_stored(
         await change_user(store, user(), next_version(user(), name="kept"))
         assert await get(store, KEY) == next_version(user(), name="kept")
         assert await all_changes(store, "u1") == [change(), change(version=2)]
+
+    runner.run(scenario())
+
+
+REFUSING = [
+    (errno.EDQUOT, StoreFull, "is full"),
+    (errno.EFBIG, StoreFull, "is full"),
+    (errno.ENOSPC, StoreFull, "is full"),
+    (errno.EROFS, StoreUnavailable, "Read-only file system"),
+    (errno.EPERM, StoreUnavailable, "Operation not permitted"),
+    (errno.EIO, OutcomeUnknown, "failed while committing"),
+]
+
+
+@pytest.mark.parametrize(("number", "kind", "says"), REFUSING)
+def test_a_write_that_the_system_refuses_is_answered_by_its_reason_and_the_next_one_may_succeed(
+    store_on_disk: SQLiteStore,
+    disk: Disk,
+    runner: asyncio.Runner,
+    number: int,
+    kind: type[StoreError],
+    says: str,
+) -> None:
+    async def scenario() -> None:
+        await put(store_on_disk, user(), change())
+        disk.refuses_with = number
+        for _ in range(2):
+            with pytest.raises(kind, match=says):
+                await change_user(store_on_disk, user(), next_version(user(), name="refused"))
+            assert await get(store_on_disk, KEY) == user()
+        disk.refuses_with = 0
+        await change_user(store_on_disk, user(), next_version(user(), name="kept"))
+        assert await all_changes(store_on_disk, "u1") == [change(), change(version=2)]
+
+    runner.run(scenario())
+
+
+def test_a_sync_that_fails_leaves_the_outcome_unknown_whatever_it_failed_for(
+    store_on_disk: SQLiteStore, disk: Disk, runner: asyncio.Runner
+) -> None:
+    """Some file systems find out only then that there is no room."""
+
+    async def scenario() -> None:
+        await put(store_on_disk, user(), change())
+        disk.syncing_fails, disk.refuses_with = True, errno.ENOSPC
+        with pytest.raises(OutcomeUnknown):
+            await change_user(store_on_disk, user(), next_version(user(), name="lost"))
+        disk.syncing_fails, disk.refuses_with = False, 0
 
     runner.run(scenario())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,15 @@ import pytest
 import uvloop
 
 from tests import postgres
+from tests.contract import samples
 from tests.engine.model import check_identifiers, check_user
 from tests.postgres import over
-from tests.server import Connection, Gone, Server, connected, start
+from tests.postgres_proxy import Fate, Silence, between
+from tests.server import BOUND_S, Connection, Gone, Server, connected, start
 from userfold.core.queries import UserQuery
 from userfold.core.records import Change, Identifier, Key, User
+from userfold.storage.postgres import tables
+from userfold.storage.postgres.connections import connect
 from userfold.storage.postgres.store import PostgresStore
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -30,6 +35,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 PROCESSES, CLIENTS = 4, 64
 USERS, EMAILS, NAMES = 50, 40, 30
 KEY = "sk_" + "k" * 43
+# Where our server also listens: one of the many addresses of this machine, so that its port is nobody else's.
+TCP_HOST = f"127.{64 + (os.getpid() >> 16 & 127)}.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
 OPERATIONS = "application/vnd.userfold.operations+json"
 # 503: nothing was stored, or, with this code, nobody can say.
 REFUSED = {400, 403, 404, 409, 412, 422}
@@ -143,8 +150,28 @@ async def delete(world: World, connection: Connection, chance: random.Random, ma
         world.unsure_names.add(name)
 
 
+def together(one: World, other: World) -> World:
+    """What the clients of two worlds of the same users were answered."""
+    both = World(0, users=one.users, unsure_names=one.unsure_names | other.unsure_names, made=one.made | other.made)
+    for world in (one, other):
+        both.increments += world.increments
+        both.unanswered += world.unanswered
+        for user_id in world.users:
+            both.merged[user_id] |= world.merged[user_id]
+            both.versions[user_id] += world.versions[user_id]
+    return both
+
+
 Step = Callable[[World, Connection, random.Random, str], Coroutine[Any, Any, None]]
 STEPS: list[Step] = [merge, merge, merge, increment, increment, change_email, disable, sign_in, create, delete]
+
+
+async def make_users(world: World, server: Server) -> None:
+    async with connected(server, KEY) as connection:
+        for number in range(USERS):
+            status, answer = await connection.ask("POST", "/v1/users", {"username": f"user{number}"})
+            assert status == 201
+            world.users.append(answer["id"])
 
 
 async def check(world: World, url: str) -> None:
@@ -181,14 +208,14 @@ async def check_user_of(world: World, store: PostgresStore, project_id: str, use
 
 
 @contextlib.contextmanager
-def processes(folder: Path, url: str) -> Iterator[list[Server]]:
-    """Four servers over one database."""
+def processes(folder: Path, urls: Sequence[str]) -> Iterator[list[Server]]:
+    """A server for each way to the database."""
 
     def begin(number: int) -> Server:
-        return start(folder / f"data{number}", USERFOLD_SECRET_KEY=KEY, **over(url))
+        return start(folder / f"data{number}", USERFOLD_SECRET_KEY=KEY, **over(urls[number]))
 
     with ThreadPoolExecutor(PROCESSES) as threads:
-        servers = list(threads.map(begin, range(PROCESSES)))
+        servers = list(threads.map(begin, range(len(urls))))
     try:
         yield servers
     finally:
@@ -269,7 +296,7 @@ TROUBLES: dict[str, tuple[Trouble, int]] = {
 @pytest.fixture(scope="module")
 def own() -> Iterator[postgres.Process]:
     """A server of these tests' own, which keeps what it has answered."""
-    started = postgres.start_durable()
+    started = postgres.start_durable(listen_addresses=TCP_HOST)
     yield started
     started.end()
 
@@ -285,15 +312,14 @@ def test_no_answered_command_of_many_clients_of_many_processes_is_lost(
     world = World(commands)
 
     async def scenario(servers: list[Server]) -> None:
-        async with connected(servers[0], KEY) as connection:
-            for number in range(USERS):
-                status, answer = await connection.ask("POST", "/v1/users", {"username": f"user{number}"})
-                assert status == 201
-                world.users.append(answer["id"])
+        await make_users(world, servers[0])
         async with trouble(world, servers, own):
             await asyncio.gather(*(client(world, servers[n % PROCESSES], n) for n in range(CLIENTS)))
 
-    with processes(tmp_path, url) as servers, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        processes(tmp_path, [url] * PROCESSES) as servers,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         runner.run(scenario(servers))
         runner.run(check(world, url))
     with capsys.disabled():
@@ -301,3 +327,115 @@ def test_no_answered_command_of_many_clients_of_many_processes_is_lost(
     assert sum(world.increments.values()) > commands // 20
     if name == "none":
         assert not any(" 503" in status or "gone" in status or "unknown" in status for status in world.statuses)
+
+
+# Silence: nothing arrives and nothing breaks off, so nobody is told. Three processes, each at another moment: with
+# locks held and a COMMIT on its way; with a COMMIT that was done, whose answer is on its way; anywhere.
+SILENCES: tuple[Fate | Silence, ...] = ("silent", "silent after", "pass")
+SILENCE_S = 10.0
+
+
+async def increment_every_user(world: World, server: Server) -> None:
+    """One after the other: whoever's lock is held, it is waited for."""
+    async with connected(server, KEY) as connection:
+        for user_id in world.users:
+            body = [{"op": "increment", "path": "/traits/n", "by": 1}]
+            status, answer = await connection.ask("PATCH", f"/v1/users/{user_id}", body, OPERATIONS)
+            assert status == 200, answer
+            world.increments[user_id] += 1
+            world.versions[user_id].append(answer["version"])
+
+
+async def hear_that_nothing_can_be_read(world: World, server: Server) -> None:
+    """Before the silence is over: who balances load by /readyz is to know."""
+    async with connected(server, KEY) as connection:
+        for path in ("/readyz", f"/v1/users/{world.users[0]}"):
+            status, answer = await connection.ask("GET", path)
+            assert (status, answer["code"]) == (503, "store_unavailable")
+        assert (await connection.ask("GET", "/healthz"))[0] == 200
+
+
+async def until_it_writes(world: World, server: Server) -> None:
+    """Return when it has stored something and reads, as everybody's requests find it."""
+    async with asyncio.timeout(BOUND_S), connected(server, KEY) as connection:
+        path = f"/v1/users/{world.users[0]}"
+        while (await connection.ask("PATCH", path, {"traits": {"back": server.port}}))[0] != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        while (await connection.ask("GET", "/readyz"))[0] != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+def test_the_silence_of_a_network_loses_nothing_and_is_in_the_way_of_no_other_process(
+    tmp_path: Path, own: postgres.Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    postgres.Server(own.url).create("test_silence")
+    url = own.url.format("test_silence")
+    world, others = World(1_000_000), World(1_000_000)
+
+    async def scenario() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            proxies = [await stack.enter_async_context(between(url)) for _ in SILENCES]
+            starting = processes(tmp_path, [*(proxy.url for proxy in proxies), url])
+            servers = await asyncio.to_thread(starting.__enter__)
+            stack.push_async_callback(asyncio.to_thread, starting.__exit__, None, None, None)
+            *silent, other = servers
+            await make_users(world, other)
+            others.users = world.users
+            clients = [asyncio.create_task(client(world, silent[n % len(silent)], n)) for n in range(24)]
+            clients += [asyncio.create_task(client(others, other, 100 + n)) for n in range(8)]
+            while sum(world.increments.values()) < 100:  # noqa: ASYNC110 - it goes up in many places
+                await asyncio.sleep(0.01)
+            for proxy, fate in zip(proxies, SILENCES, strict=True):
+                proxy.next_commit.clear()
+                proxy.fates.append(fate)
+                await proxy.next_commit.wait()
+                proxy.fall_silent()
+            # However long all this takes, it is done while they are silent: that is the assertion.
+            reading = (hear_that_nothing_can_be_read(world, server) for server in silent)
+            await asyncio.gather(asyncio.sleep(SILENCE_S), increment_every_user(others, other), *reading)
+            for proxy in proxies:
+                proxy.go_on()
+            await asyncio.gather(*(until_it_writes(world, server) for server in silent))
+            world.left = others.left = 0
+            await asyncio.gather(*clients)
+        await check(together(world, others), url)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+    with capsys.disabled():
+        for one in (world, others):
+            sys.stdout.write(f"\nsilence: {dict(sorted(one.statuses.items()))}\n")
+    assert not any(" 503" in status or "gone" in status or "unknown" in status for status in others.statuses)
+    assert not any("gone" in status or "unknown" in status for status in world.statuses)
+
+
+STATE = "SELECT wait_event FROM pg_stat_activity WHERE pid = $1"
+
+
+def test_who_falls_silent_in_the_middle_of_a_long_answer_lets_go_of_its_locks_too(own: postgres.Process) -> None:
+    """The server is not idle then: it waits to hand over what nobody takes."""
+    postgres.Server(own.url).create("test_long_answer")
+    url = own.url.format("test_long_answer").partition("?")[0].replace("@", f"@{TCP_HOST}") + "?sslmode=disable"
+
+    async def scenario() -> None:
+        store = PostgresStore(url)
+        await store.migrate()
+        await samples.put(store, samples.user(), samples.change())
+        silent = await connect(url)
+        await silent.execute("BEGIN")
+        await silent.fetch(tables.LOCK_USERS, samples.PROJECT, ["u1"])
+        long = await silent.prepare("SELECT repeat('x', 1000000) FROM generate_series(1, 64)")
+        silent._transport.pause_reading()  # type: ignore[attr-defined]
+        answer = asyncio.create_task(long.fetch())
+        async with asyncio.timeout(BOUND_S), postgres.connected(url) as connection:
+            while await connection.fetchval(STATE, silent.get_server_pid()) != "ClientWrite":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        try:
+            await samples.change_user(store, samples.user(), samples.next_version(samples.user()))
+        finally:
+            silent.terminate()
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
+            await store.close()
+
+    asyncio.run(scenario())

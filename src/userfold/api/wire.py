@@ -529,7 +529,13 @@ class Api:
                 return reply, None
             incoming.listen()
             return reply, await anext(reply.pieces, None)
-        except (DomainError, StoreError, Busy) as refusal:
+        except StoreError as error:
+            if not error.is_logged:
+                error.is_logged = True
+                says = (scope["method"], scope["path"], type(error).__name__, error)
+                log.error("%s %r could not be answered: %s: %s", *says, extra=about(request_id))
+            return self._refuse(error, request_id, headers, seen.answered.route), None
+        except (DomainError, Busy) as refusal:
             return self._refuse(refusal, request_id, headers, seen.answered.route), None
         except ClientGone:
             raise

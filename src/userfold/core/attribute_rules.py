@@ -53,7 +53,7 @@ def update_attribute(command: UpdateAttribute, records: Records, mint: Mint, set
         after = msgspec.structs.replace(after, description=description(command.description, "/description"))
     if after == before:
         return Applied(writes={}, record=before)
-    after = msgspec.structs.replace(after, updated_at=mint.now, version=before.version + 1)
+    after = msgspec.structs.replace(after, updated_at=mint.after(before.updated_at), version=before.version + 1)
     return Applied(writes={_key(command, after.id): after}, record=after)
 
 

@@ -255,4 +255,4 @@ def _address(
     changed = {"verified": entry.get("verified", known.verified), "primary": primary}
     if changed == {"verified": known.verified, "primary": known.primary}:
         return known
-    return msgspec.structs.replace(known, **changed, updated_at=mint.now)
+    return msgspec.structs.replace(known, **changed, updated_at=mint.after(known.updated_at))

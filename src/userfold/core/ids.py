@@ -31,6 +31,14 @@ class Mint:
         self.entropy = entropy
         self._made = 0
 
+    def after(self, earlier: int) -> int:
+        """The time (ms) of what follows something of the time `earlier`: now, or just after it if the clock is behind.
+
+        Processes have clocks of their own, and one may be set back between two runs. Where somebody asks whether a
+        record is still what it was by its time, it must not be the same for two of its versions.
+        """
+        return self.now if self.now >= earlier else earlier + 1
+
     def id(self, prefix: str) -> str:
         """A new id. Ids of one command differ by one, and so sort in the order they were made (as ULID's do)."""
         self._made += 1

@@ -55,7 +55,9 @@ def _existing(command: Command, user_id: str, if_match: IfUserMatch, records: Re
 def _with_image(command: Command, before: User, image: Image | None, mint: Mint) -> Applied:
     if command.author.trust != "backend":
         return Applied(writes={}, user=before, ignored=NOT_PERMITTED)
-    after = msgspec.structs.replace(before, image=image, updated_at=mint.now, version=before.version + 1)
+    after = msgspec.structs.replace(
+        before, image=image, updated_at=mint.after(before.updated_at), version=before.version + 1
+    )
     # As a whole, not by its parts: one picture gives way to another.
     replaced = Operation(op="replace", path="/image", old=json_value(before, "image"), new=json_value(after, "image"))
     return changed_user(command, after, {}, (replaced,), mint)

@@ -96,7 +96,7 @@ def _refuse_changes_of_others(project_id: str, line: UserLine, records: Records)
 def _without_secrets(command: ImportUser, mint: Mint) -> UserLine:
     """The line with one change more if its secrets did not come along: the user must not say that it has any."""
     line, author = command.line, command.author
-    now = max(mint.now, line.user.updated_at)
+    now = mint.after(line.user.updated_at)
     fields = {} if line.secrets is not None else fields_without_secrets(line.user, now)
     if not fields:
         return line

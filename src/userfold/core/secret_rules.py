@@ -31,7 +31,9 @@ def use_backup_code(command: UseBackupCode, records: Records, mint: Mint, settin
         raise SecondFactorWrong(path="/code")
     left = tuple(digest for digest in secrets.backup_code_digests if digest != command.digest)
     joined = change_secrets(command.project_id, user, secrets, mint.now, backup_code_digests=left)
-    after = msgspec.structs.replace(user, **joined.fields, updated_at=mint.now, version=user.version + 1)
+    after = msgspec.structs.replace(
+        user, **joined.fields, updated_at=mint.after(user.updated_at), version=user.version + 1
+    )
     return changed_user(command, after, joined.writes, joined.operations, mint)
 
 
@@ -46,7 +48,7 @@ def mark_password(command: MarkPassword, records: Records, mint: Mint, settings:
     if user.password_compromised == command.compromised:
         return Applied(writes=writes, user=user)
     after = msgspec.structs.replace(
-        user, password_compromised=command.compromised, updated_at=mint.now, version=user.version + 1
+        user, password_compromised=command.compromised, updated_at=mint.after(user.updated_at), version=user.version + 1
     )
     marked = Operation(
         op="replace", path="/password_compromised", old=user.password_compromised, new=command.compromised

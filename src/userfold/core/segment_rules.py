@@ -56,7 +56,7 @@ def update_segment(command: UpdateSegment, records: Records, mint: Mint, setting
         after = msgspec.structs.replace(after, description=description(command.description, "/description"))
     if after == before:
         return Applied(writes={}, record=before)
-    after = msgspec.structs.replace(after, updated_at=mint.now, version=before.version + 1)
+    after = msgspec.structs.replace(after, updated_at=mint.after(before.updated_at), version=before.version + 1)
     return Applied(writes={_key(command, after.id): after}, record=after)
 
 
@@ -123,7 +123,9 @@ def _without(command: Command, user: User, segment_id: str, mint: Mint) -> Appli
 
 def _with_segments(command: Command, before: User, segments: tuple[str, ...], mint: Mint) -> Applied:
     version = before.version + 1
-    after = msgspec.structs.replace(before, segments=segments, updated_at=mint.now, version=version)
+    after = msgspec.structs.replace(
+        before, segments=segments, updated_at=mint.after(before.updated_at), version=version
+    )
     operations = tuple(diff(list(before.segments), list(segments), "/segments"))
     return changed_user(command, after, {}, operations, mint)
 

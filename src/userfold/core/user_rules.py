@@ -403,7 +403,7 @@ def _next_version(before: User, changed: dict[str, Any], author: Author, mint: M
         **changed,
         owned=owned_after(before.owned, touched, author.trust),
         external_id_aliases=aliases,
-        updated_at=mint.now,
+        updated_at=mint.after(before.updated_at),
         version=before.version + 1,
     )
 
@@ -424,7 +424,7 @@ def changed_user(
         id=mint.id("chg_"),
         user_id=user.id,
         version=user.version,
-        at=mint.now,
+        at=user.updated_at,
         source=author.source,
         actor=author.actor,
         trust=author.trust,

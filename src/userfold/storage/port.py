@@ -35,6 +35,7 @@ class StoreError(Exception):
     """The store could not do what was asked. The docstring is for the caller; the text is for the log."""
 
     code: ClassVar[str] = "store_error"
+    is_logged = False  # so that one that many wait for is one line
 
 
 class Conflict(StoreError):

@@ -15,9 +15,11 @@ CONNECT_S_MAX = 5.0
 STATEMENT_MS_MAX = 10_000
 STATEMENT_S_MAX = 15.0
 READ_MS_MAX = 5_000
-LOCK_MS_MAX = 5_000
-# Of a transaction whose process fell silent: its locks are in the way of all other processes.
-SILENCE_MS_MAX = 5_000
+READ_S_MAX = 6.0
+# Of a transaction whose process fell silent: its locks are in the way of all other processes. Who waits for one of them
+# waits for longer than that, so that the silence of one process makes others late and fails nothing of theirs.
+SILENCE_MS_MAX = 3_000
+LOCK_MS_MAX = 6_000
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # a class that is generic to type checkers only
 
@@ -47,7 +49,9 @@ async def connect(url: str, *, reading: bool = False) -> Connection:
     """A connection with the time-outs of a reader or of a writer. Raises `Lost`, `StoreUnavailable`."""
     with translated():
         try:
-            connection = await asyncpg.connect(url, timeout=CONNECT_S_MAX, command_timeout=STATEMENT_S_MAX)
+            connection = await asyncpg.connect(
+                url, timeout=CONNECT_S_MAX, command_timeout=READ_S_MAX if reading else STATEMENT_S_MAX
+            )
         except (ValueError, asyncpg.ClientConfigurationError):
             # Not repeated, because the driver's text may hold a part of the URL, and the URL a password.
             raise StoreUnavailable("the database URL cannot be used") from None
@@ -65,6 +69,7 @@ async def prepare(connection: Any, *, reading: bool) -> None:
         "statement_timeout": READ_MS_MAX if reading else STATEMENT_MS_MAX,
         "lock_timeout": LOCK_MS_MAX,
         "idle_in_transaction_session_timeout": SILENCE_MS_MAX,
+        "tcp_user_timeout": SILENCE_MS_MAX,  # who does not take a long answer is not idle
         "jit": "off",  # for statements of a millisecond it costs more than it gives
         "application_name": "userfold",
     }
@@ -86,7 +91,7 @@ def translated() -> Iterator[None]:
         raise _of_server(error) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
         # The first two are what the driver says of a connection that it has closed, or that ended between two messages.
-        raise Lost(f"{type(error).__name__}: {error}") from error
+        raise Lost(f"{type(error).__name__}: {str(error) or 'no answer in time'}") from error
 
 
 def _of_server(error: asyncpg.PostgresError) -> Exception:

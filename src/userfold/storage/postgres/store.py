@@ -37,7 +37,7 @@ from userfold.storage.port import (
 from userfold.storage.postgres import migrate, search, tables
 from userfold.storage.postgres.connections import (
     CONNECT_S_MAX,
-    STATEMENT_S_MAX,
+    READ_S_MAX,
     Connection,
     Crowded,
     Lost,
@@ -266,8 +266,12 @@ class PostgresStore:
     async def _read_once(self, work: Callable[[Any], Awaitable[R]]) -> R:
         try:
             with translated():
-                async with (await self._pool()).acquire(timeout=STATEMENT_S_MAX) as connection:
-                    return await work(connection)
+                async with (await self._pool()).acquire(timeout=READ_S_MAX) as connection:
+                    try:
+                        return await work(connection)
+                    except TimeoutError:
+                        connection.terminate()  # the pool would wait as long again, for it to be cancelled
+                        raise
         except Crowded as error:
             raise StoreUnavailable(str(error)) from error
 

@@ -44,7 +44,9 @@ def migrate(db: apsw.Connection) -> list[int]:
     newest = max(known)
     _usable_version(db, newest)  # before anything is written: the file may be somebody else's
     if db.readonly("main"):  # how SQLite opens what may not be written; it would say so at the first update only
-        raise StoreUnavailable(f"{db.filename} cannot be written to: check its owner and its mode")
+        raise StoreUnavailable(
+            f"{db.filename} cannot be written to: check its owner, its mode, and whether its disk is read-only"
+        )
     db.pragma("journal_mode", "WAL")
     db.execute("BEGIN EXCLUSIVE")
     try:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -59,6 +61,11 @@ LOCK_LOOK_S = 0.002
 READ_TIME_S_MAX = 1.0  # a read transaction keeps the write-ahead log from being cut off
 READER_THREADS = 3
 ATTEMPTS_MAX = 3
+# Why a system refuses to write. Nothing of what it refused is on the disk, and the next write may succeed.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_WRITES = (errno.EROFS, errno.EPERM, errno.EACCES)
+# What a failed sync has left on the disk nobody can say, whatever it failed for.
+SYNCING = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
 MARK_EVERY = 128  # versions between two rows of change_marks
 
 
@@ -271,7 +278,7 @@ class SQLiteStore:
         except apsw.BusyError:
             raise _NotOnLoop from None
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise _translated(error, db) from error
         try:
             outcome = self._drive(fold, on_loop)
             self._commit()
@@ -280,7 +287,7 @@ class SQLiteStore:
             self.counters.conflicts += 1
             raise
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise _translated(error, db) from error
         finally:
             fold.close()
             self._heads.clear()
@@ -306,6 +313,8 @@ class SQLiteStore:
         try:
             self._writer.execute("COMMIT")
         except apsw.IOError as error:
+            if _was_refused(error, self._writer):
+                raise
             # The log may hold the whole transaction although the sync failed: after a crash it would be there.
             raise OutcomeUnknown(f"the disk failed while committing: {error}") from error
         ms = (time.perf_counter() - started) * 1000
@@ -446,9 +455,22 @@ def _changes_removed(write: Write) -> int:
     return sum(user.version for user in before if isinstance(user, User))
 
 
-def _translated(error: apsw.Error) -> StoreError:
-    if isinstance(error, apsw.FullError):
+def _was_refused(error: apsw.Error, db: apsw.Connection) -> bool:
+    """Whether the system would not write, rather than fail at it."""
+    return (
+        isinstance(error, apsw.IOError)
+        and getattr(error, "extendedresult", 0) not in SYNCING  # its type is not declared
+        and db.system_errno in (*NO_ROOM, *NO_WRITES)
+    )
+
+
+def _translated(error: apsw.Error, db: apsw.Connection | None = None) -> StoreError:
+    """In the words of the port. `db`: where it happened, to ask for the system's reason."""
+    reason = db.system_errno if db is not None and _was_refused(error, db) else None
+    if isinstance(error, apsw.FullError) or reason in NO_ROOM:
         return StoreFull("the disk, or the quota of it, is full")
+    if reason is not None:
+        return StoreUnavailable(f"nothing can be written where the database is: {os.strerror(reason)}")
     if isinstance(error, apsw.InterruptError):
         return StoreUnavailable(f"the read took more than {READ_TIME_S_MAX:g} s")
     return StoreUnavailable(f"{type(error).__name__}: {error}")
