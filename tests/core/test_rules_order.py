@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.core.driver import (
@@ -125,6 +126,8 @@ EVERYTHING: dict[str, Any] = {
 }
 WITHOUT_ID = {name: value for name, value in EVERYTHING.items() if name != "external_id"}
 
+SIGNED = msgspec.structs.replace(BROWSER, trust="verified", signed=frozenset({"/username"}))
+
 IN_TIME: list[tuple[str, Command]] = [
     ("create nothing", create({})),
     ("create with identifiers", create(WITHOUT_ID)),
@@ -136,6 +139,7 @@ IN_TIME: list[tuple[str, Command]] = [
     ("update everything", update("user_a", EVERYTHING)),
     ("upsert a new user", upsert("n", WITHOUT_ID)),
     ("upsert a new user from a browser", upsert("n", {}, BROWSER, session_id="ses_open")),
+    ("upsert a new user whom a token describes", upsert("n", {"username": "new"}, SIGNED, session_id="ses_open")),
     ("upsert a new user from a session of another", upsert("n", {}, BROWSER, session_id="ses_b")),
     ("upsert a known user from a session of another", upsert("a", {}, BROWSER, session_id="ses_b")),
     ("upsert a known user", upsert("a", WITHOUT_ID)),

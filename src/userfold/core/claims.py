@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from userfold.core import identifiers
 from userfold.core.errors import IdentifierTaken, UserDeleted
 from userfold.core.ids import Mint
@@ -113,15 +115,18 @@ def keys_of_tombstones(project_id: str, external_id: str) -> tuple[Key, Key]:
     return Key("tombstone", project_id, external_id), Key("tombstone", project_id, named)
 
 
-def free_usercom_id(project_id: str, records: Records, mint: Mint) -> int:
-    """An integer below 2^53 that no user of the project has: typed User.com clients need one."""
+def free_usercom_id(project_id: str, records: Records, mint: Mint, beside: Sequence[Key] = ()) -> int:
+    """An integer below 2^53 that no user of the project has: typed User.com clients need one.
+
+    `beside`: what the caller will look at next, read in the same round.
+    """
     mask = (1 << USERCOM_ID_BITS) - 1
     first = mint.entropy >> 80 & mask  # the bits that no id of this command is made of
     tried = 0
     for count in (1, _USERCOM_IDS_TRIED):  # the first is free but for one in many thousand millions
         numbers = [(first + tried + i) & mask or 1 for i in range(count)]
-        holders = read_all(records, [identifier_key(project_id, f"usercom_id|{number}") for number in numbers])
-        for number, holder in zip(numbers, holders, strict=True):
+        keys = [identifier_key(project_id, f"usercom_id|{number}") for number in numbers]
+        for number, holder in zip(numbers, read_all(records, [*keys, *beside]), strict=False):
             if holder is None:
                 return number
         tried += count

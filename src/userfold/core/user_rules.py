@@ -215,9 +215,10 @@ def make(
     project_id, author = command.project_id, command.author
     if created_at is not None:
         time_ms(created_at, "/created_at")
+    closed = keys_of_tombstones(project_id, named) if named is not None and author.trust != "backend" else ()
     blank = User(
         id=user_id or mint.id("user_"),
-        usercom_id=usercom_id or free_usercom_id(project_id, records, mint),
+        usercom_id=usercom_id or free_usercom_id(project_id, records, mint, closed),
         created_at=mint.now if created_at is None else created_at,
         updated_at=mint.now,
     )
