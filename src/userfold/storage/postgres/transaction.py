@@ -28,6 +28,7 @@ class Transaction:
         self._locked: set[Key] = set()
         self.wanted = wanted
         self.batch_id: str | None = None  # of what was written, if anything was
+        self.made = 0  # users
 
     async def drive(self, fold: Fold[T]) -> T:
         """What the fold returned. Raises what it raises, a `StoreError`, `Crowded`, `Lost`."""
@@ -56,6 +57,7 @@ class Transaction:
         await self._lock(_locks_of(apart([*wish.removals, *wish.updates])[0]))
         self._held.clear()  # from here on it is not what was read
         self.batch_id = wish.batch_id
+        self.made = sum(key.kind == "user" for key in wish.inserts)
         await write(self._connection, wish)
 
     async def _lock(self, keys: Iterable[Key]) -> None:
