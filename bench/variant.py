@@ -33,6 +33,7 @@ from userfold.logs import set_up_logging
 from userfold.server import _listen, _Server
 from userfold.settings import read_settings
 from userfold.storage.port import Records, Store
+from userfold.storage.postgres.connections import Readers
 from userfold.storage.postgres.store import PostgresStore
 from userfold.storage.sqlite.store import SQLiteStore
 
@@ -68,7 +69,11 @@ def open_store(arguments: argparse.Namespace, data: Path, *, vfs: str | None) ->
 
 
 class ReadsOneByOne(PostgresStore):
-    """Nobody's read waits for the reads of others."""
+    """Each read is a query, on one of as many connections as pools usually have."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._readers_by_key = Readers(url, 10, by_key=True)
 
     async def get(self, keys: Sequence[Key]) -> Records:
         return await self._get(keys)
