@@ -1,7 +1,9 @@
 """`make bench`, or `python -m bench`: measure all rows, round by round, and print each ratio beside its bar.
 
 Ratios are of rows of the same round, and their median counts: the speed of a shared machine changes within minutes, so
-absolute figures of two runs cannot be compared. Ends with 1 if an answer was wrong, with 0 whatever the figures say.
+absolute figures of two runs cannot be compared. Rows whose names begin with `pg` run over a PostgreSQL server that is
+started for them, durable; without one, or without pgbench, it says so and measures the others.
+Ends with 1 if an answer was wrong, with 0 whatever the figures say.
 """
 
 from __future__ import annotations
