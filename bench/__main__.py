@@ -1,7 +1,9 @@
 """`make bench`, or `python -m bench`: measure all rows, round by round, and print each ratio beside its bar.
 
 Ratios are of rows of the same round, and their median counts: the speed of a shared machine changes within minutes, so
-absolute figures of two runs cannot be compared. Ends with 1 if an answer was wrong, with 0 whatever the figures say.
+absolute figures of two runs cannot be compared. Rows whose names begin with `pg` run over a PostgreSQL server that is
+started for them, durable; without one, or without pgbench, it says so and measures the others.
+Ends with 1 if an answer was wrong, with 0 whatever the figures say.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from bench import nothing
-from bench.load import Job, Report
-from bench.measure import WARM_UP_S, make_users, put_load_calmly
-from bench.processes import CannotMeasure, Server
+from bench import nothing, postgres
+from bench.load import Report
+from bench.measure import calmly
+from bench.processes import CannotMeasure
 from bench.report import oddities, ratio_table, row_table
-from bench.rows import PROGRAMS, Row, rows
+from bench.rows import Row, rows
+from bench.world import World
 from userfold import server
 
 SYNCS = 200
@@ -39,7 +42,11 @@ def main() -> int:
         print(f"There is no such row. All: {', '.join(row.name for row in rows(arguments.connections))}")
         return 2
     _refuse_unequal_servers()
+    if any(row.is_over_postgres for row in chosen) and (reason := postgres.missing()) is not None:
+        print(f"Nothing is measured over PostgreSQL: {reason}")
+        chosen = [row for row in chosen if not row.is_over_postgres]
     with tempfile.TemporaryDirectory(prefix="userfold-bench-", dir=arguments.folder) as folder:
+        Path(folder).chmod(0o711)
         print(_machine(Path(folder)))
         wrong: list[str] = []
         measured = []
@@ -84,43 +91,16 @@ def _round(
     chosen: Iterable[Row], folder: Path, number: int, arguments: argparse.Namespace, wrong: list[str]
 ) -> dict[str, Report]:
     """Every row once, on fresh programs and databases."""
-    folder.mkdir()
+    folder.mkdir(mode=0o711)  # what runs by an account of its own must pass through
     reports: dict[str, Report] = {}
-    servers: dict[str, tuple[Server, tuple[str, ...]]] = {}
     with contextlib.ExitStack() as stack:
+        world = World(folder, stack)
         for row in chosen:
-            if row.program not in servers:
-                servers[row.program] = _start(row.program, folder, stack, wrong)
-            server_, user_ids = servers[row.program]
-            job = Job(
-                port=server_.port,
-                token=server_.token,
-                pid=server_.pid,
-                traffic=row.traffic,
-                connections=row.connections,
-                warm_up_s=WARM_UP_S,
-                seconds=arguments.seconds,
-                user_ids=user_ids,
-                seed=number,
-            )
-            reports[row.name] = put_load_calmly(job, arguments.patience)
-            wrong += [f"{row.name}, round {number}: {error}" for error in reports[row.name].errors]
-        for server_, _ in servers.values():
-            server_.stop()
-            wrong += server_.complaints()
+            reports[row.name] = calmly(world.measurement(row, arguments.seconds, number), arguments.patience)
+            world.wrong += [f"{row.name}, round {number}: {error}" for error in reports[row.name].errors]
+        world.stop()
+    wrong += world.wrong
     return reports
-
-
-def _start(program: str, folder: Path, stack: contextlib.ExitStack, wrong: list[str]) -> tuple[Server, tuple[str, ...]]:
-    """A program that runs, and the users that were made in it."""
-    data = folder / program
-    data.mkdir()
-    started = stack.enter_context(Server(program, PROGRAMS[program](data), folder))
-    if program == "nothing":
-        return started, ()
-    report = make_users(started)
-    wrong += [f"{program}, making users: {error}" for error in report.errors]
-    return started, report.user_ids
 
 
 def _refuse_unequal_servers() -> None:

@@ -62,6 +62,18 @@ BLANK: dict[str, Any] = {
     "segments": [],
     "owned": ["external_id", "first_name", "last_name", "locale", "timezone"],
     "external_id_aliases": [],
+    "image": None,
+    "legal_accepted_at": None,
+    "delete_self_enabled": True,
+    "create_organization_enabled": True,
+    "create_organizations_limit": None,
+    "bypass_client_trust": False,
+    "password_enabled": False,
+    "password_compromised": False,
+    "totp_enabled": False,
+    "backup_codes_enabled": False,
+    "second_factor_enabled_at": None,
+    "second_factor_disabled_at": None,
 }
 
 Document = dict[str, Any]
@@ -80,23 +92,10 @@ class Users:
 
     def create(self, project_id: str, actor: str, external_id: str, fields: Document) -> Document:
         """The new user."""
-        now, user_id, change_id = now_ms(), new_id("user_"), new_id("chg_")
-        addresses = [
-            {
-                "id": new_id("idn_"),
-                "email_address": address,
-                "verified": False,
-                "primary": True,
-                "created_at": now,
-                "updated_at": now,
-            }
-            for address in fields["email_addresses"]
-        ]
-        user = {"id": user_id, "external_id": external_id, **BLANK, **fields, "email_addresses": addresses}
-        user |= {"usercom_id": secrets.randbits(53), "created_at": now, "updated_at": now, "version": 1}
+        user, change_id = new_user(external_id, fields), new_id("chg_")
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(INSERT_CHANGE, (project_id, change_id, None, 1, change(change_id, user, actor, [])))
-        self._db.execute(INSERT_USER, (project_id, user_id, 1, change_id, encode(user).decode()))
+        self._db.execute(INSERT_USER, (project_id, user["id"], 1, change_id, encode(user).decode()))
         self._db.execute("COMMIT")
         return user
 
@@ -125,6 +124,24 @@ class Users:
     def _row(self, project_id: str, user_id: str) -> tuple[Any, ...]:
         (row,) = self._db.execute(SELECT_USER, (project_id, user_id))
         return cast("tuple[Any, ...]", row)
+
+
+def new_user(external_id: str, fields: Document) -> Document:
+    """The document of a user who is made with `fields`."""
+    now = now_ms()
+    addresses = [
+        {
+            "id": new_id("idn_"),
+            "email_address": address,
+            "verified": False,
+            "primary": True,
+            "created_at": now,
+            "updated_at": now,
+        }
+        for address in fields["email_addresses"]
+    ]
+    user = {"id": new_id("user_"), "external_id": external_id, **BLANK, **fields, "email_addresses": addresses}
+    return user | {"usercom_id": secrets.randbits(53), "created_at": now, "updated_at": now, "version": 1}
 
 
 def merge(target: Document, patch: Document, path: str, operations: list[Document]) -> Document:

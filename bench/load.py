@@ -23,18 +23,19 @@ from typing import cast
 import msgspec
 import uvloop
 
-from bench.processes import busy_seconds, cpu_seconds
+from bench.processes import busy_seconds, cpu_seconds, tree_cpu_seconds
 from bench.traffic import TRAFFIC, Requests, Traffic
 
 GRACE_S = 30  # for answers, beyond the time of the measurement
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do. `pid` is the server's: its CPU is read as the measurement begins and ends."""
+    """What to do. `pid`: the server's, whose CPU is read as the measurement begins and ends; so is the database's."""
 
     port: int
     token: str
     pid: int
+    database_pid: int | None = None  # of a database server beside it
     traffic: str  # a row of traffic.TRAFFIC
     connections: int
     warm_up_s: float = 0.0
@@ -53,6 +54,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float = 0.0
     max_ms: float = 0.0
     server_cpu_us: float = 0.0  # per request
+    database_cpu_us: float = 0.0  # per request, of a database server with all its processes
     load_cpu_share: float = 0.0  # of one core: near 1, this process is what was measured
     others_share: float = 0.0  # of one core: what other programs used meanwhile
     checked: int = 0
@@ -66,12 +68,14 @@ class Readings(msgspec.Struct, frozen=True):
     clock: float
     own: float
     server: float
+    database: float
     everybody: float
 
     @classmethod
-    def of(cls, pid: int) -> Readings:
-        """Now. `pid`: the server."""
-        return cls(time.perf_counter(), time.process_time(), cpu_seconds(pid), busy_seconds())
+    def of(cls, job: Job) -> Readings:
+        """Now."""
+        database = 0.0 if job.database_pid is None else tree_cpu_seconds(job.database_pid)
+        return cls(time.perf_counter(), time.process_time(), cpu_seconds(job.pid), database, busy_seconds())
 
     def __sub__(self, earlier: Readings) -> Readings:
         pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(earlier), strict=True)
@@ -188,9 +192,9 @@ async def measure(traffic: Traffic, job: Job, latencies: Latencies, errors: Erro
     latencies.take()
     if job.signals:
         os.kill(job.pid, signal.SIGUSR1)
-    before = Readings.of(job.pid)
+    before = Readings.of(job)
     await asyncio.sleep(job.seconds)
-    spent = Readings.of(job.pid) - before
+    spent = Readings.of(job) - before
     if job.signals:
         os.kill(job.pid, signal.SIGUSR1)
     seconds = latencies.take()
@@ -206,8 +210,9 @@ async def measure(traffic: Traffic, job: Job, latencies: Latencies, errors: Erro
         p99_ms=seconds[len(seconds) * 99 // 100] * 1000,
         max_ms=seconds[-1] * 1000,
         server_cpu_us=spent.server / len(seconds) * 1e6,
+        database_cpu_us=spent.database / len(seconds) * 1e6,
         load_cpu_share=spent.own / spent.clock,
-        others_share=(spent.everybody - spent.server - spent.own) / spent.clock,
+        others_share=(spent.everybody - spent.server - spent.database - spent.own) / spent.clock,
     )
 
 

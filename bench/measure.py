@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -39,13 +40,13 @@ def put_load(job: Job) -> Report:
     return msgspec.json.decode(done.stdout, type=Report)
 
 
-def put_load_calmly(job: Job, patience_s: float) -> Report:
-    """The same on a calm machine, for which this waits up to `patience_s`; what was disturbed is measured again."""
+def calmly(measure: Callable[[], Report], patience_s: float) -> Report:
+    """What `measure` reports of a calm machine: waits up to `patience_s` for one, and repeats what was disturbed."""
     give_up_at = time.monotonic() + patience_s
     tries_left = TRIES
     while True:
         _wait_for_calm(give_up_at)
-        report = put_load(job)
+        report = measure()
         tries_left -= 1
         if report.others_share <= OTHERS_MAX or not tries_left or time.monotonic() > give_up_at:
             return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import queue
@@ -33,6 +34,22 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def tree_cpu_seconds(root: int) -> float:
+    """The same of a process and all that it started, also of what has ended."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            fields = file.read_text().rpartition(")")[2].split()
+            parents[int(file.parent.name)] = int(fields[1])
+            ticks[int(file.parent.name)] = sum(map(int, fields[11:15]))  # of those that it waited for, too
+
+    def of_tree(pid: int) -> int:
+        return ticks.get(pid, 0) + sum(of_tree(child) for child, parent in parents.items() if parent == pid)
+
+    return of_tree(root) / _TICKS_PER_S
+
+
 def busy_seconds() -> float:
     """The time that all cores together have worked since the machine was started, for whomever."""
     user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = Path("/proc/stat").read_text().split()[1:]
@@ -46,7 +63,12 @@ class Server:
         self.name = name
         self.token = "sk_" + secrets.token_hex(24)
         self.log_file = folder / f"{name}.log"
-        environment = {**os.environ, "BENCH_TOKEN": self.token, "USERFOLD_SECRET_KEY": self.token}
+        environment = {
+            **os.environ,
+            "BENCH_TOKEN": self.token,
+            "USERFOLD_SECRET_KEY": self.token,
+            "USERFOLD_ENCRYPTION_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        }
         if python_path is not None:
             environment["PYTHONPATH"] = python_path
         with self.log_file.open("wb") as log:

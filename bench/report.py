@@ -16,7 +16,9 @@ def ratio_table(rounds: Rounds) -> str:
     """Each ratio beside its bars."""
     lines = [f"{'ratio (of one round)':34} {'median':>7} {'min–max':>13}   bar            stretch"]
     for ratio in RATIOS:
-        values = [ratio.value(dict(reports)) for reports in rounds if ratio.row in reports and ratio.of in reports]
+        values = [
+            ratio.value(dict(reports)) for reports in rounds if {ratio.row, ratio.of or ratio.row} <= reports.keys()
+        ]
         if values:
             lines.append(_ratio_line(ratio, values))
     return "\n".join(lines) if len(lines) > 1 else "No ratio: it takes two rows that are compared."
@@ -25,8 +27,8 @@ def ratio_table(rounds: Rounds) -> str:
 def row_table(rounds: Rounds) -> str:
     """Each row: medians of the rounds, but the longest latency of all."""
     head = (
-        f"{'row':20} {'requests/s':>10} {'min–max':>13} {'CPU µs':>7} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7}"
-        f" {'load':>5} {'others':>6}"
+        f"{'row':20} {'requests/s':>10} {'min–max':>13} {'CPU µs':>7} {'DB µs':>7}"
+        f" {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7} {'load':>5} {'others':>6}"
     )
     return "\n".join([head, *(_row_line(name, _reports(rounds, name)) for name in rounds[0])])
 
@@ -61,13 +63,13 @@ def _ratio_line(ratio: Ratio, values: Sequence[float]) -> str:
 
 def _row_line(name: str, reports: Sequence[Report]) -> str:
     per_second = [report.per_second for report in reports]
-    cpu, p50, p99, load, others = (
+    cpu, database, p50, p99, load, others = (
         median(getattr(report, measure) for report in reports)
-        for measure in ("server_cpu_us", "p50_ms", "p99_ms", "load_cpu_share", "others_share")
+        for measure in ("server_cpu_us", "database_cpu_us", "p50_ms", "p99_ms", "load_cpu_share", "others_share")
     )
     longest = max(report.max_ms for report in reports)
     return (
-        f"{name:20} {median(per_second):10.0f} {_range(per_second, '.0f'):>13} {cpu:7.1f}"
+        f"{name:20} {median(per_second):10.0f} {_range(per_second, '.0f'):>13} {cpu:7.1f} {database:7.1f}"
         f" {p50:7.2f} {p99:7.2f} {longest:7.1f} {load:5.0%} {others:6.0%}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -51,8 +52,9 @@ from userfold.storage.port import (
 from userfold.storage.postgres import connections, migrate, tables
 from userfold.storage.postgres import store as store_module
 from userfold.storage.postgres import writing as writing_module
-from userfold.storage.postgres.connections import Crowded, Lost, connect, translated
+from userfold.storage.postgres.connections import Crowded, Lost, Readers, connect, translated
 from userfold.storage.postgres.gather import AT_ONCE_MAX, KEYS_MAX, Gatherer
+from userfold.storage.postgres.reading import FoundByKey
 from userfold.storage.postgres.store import ATTEMPTS_MAX, PostgresStore
 
 KEY = key_of(user())
@@ -87,7 +89,13 @@ async def opened(url: str) -> AsyncIterator[PostgresStore]:
 @pytest.fixture
 def bare() -> Iterator[str]:
     """The address of a database in which there is nothing."""
-    server = postgres.server(None)
+    with new_database(postgres.server(None)) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def new_database(server: postgres.Server) -> Iterator[str]:
+    """The address of a new database."""
     name = server.new_name()
     server.create(name)
     yield server.address(name)
@@ -1056,7 +1064,7 @@ def test_a_user_is_read_after_what_belongs_to_it(
 ) -> None:
     """Whoever finds the user as it was before then knows that the rest is of the same moment."""
     asked = Asked()
-    monkeypatch.setattr(store, "_with_reader", lambda work: work(asked))
+    monkeypatch.setattr(store, "_with_reader", lambda work, readers: work(asked))
     kinds = ("sign_ins", "user", "changes", "secrets", "identifier")
     runner.run(store.get([Key(kind, PROJECT, "u1") for kind in kinds]))
     assert len(asked.statements) == len(kinds)
@@ -1131,3 +1139,111 @@ def test_one_who_went_away_and_a_reading_that_failed_harm_nobody_else(runner: as
         await gatherer.close()
 
     runner.run(scenario())
+
+
+# Plans.
+
+UNANALYSED = "ALTER TABLE users SET (autovacuum_enabled = false)"  # the server's own turn would hide ours
+MANY = 2_000
+IDS = str([f"q{number}" for number in range(64)])
+ONES = str([1] * 64)
+KEYED = {
+    "read": (tables.SELECT_USERS, "text, text[]", f"'q', ARRAY{IDS}"),
+    "lock": (tables.LOCK_USERS, "text, text[]", f"'q', ARRAY{IDS}"),
+    "update": (
+        tables.UPDATE_USERS,
+        "text, text[], bigint[], bigint[], text[], bigint[]",
+        f"'q', ARRAY{IDS}, ARRAY{ONES}, ARRAY{ONES}, ARRAY{IDS}, ARRAY{ONES}",
+    ),
+}
+
+
+async def fill(connection: Any, project_id: str) -> None:
+    ids, ones = [f"{project_id}{number}" for number in range(MANY)], [1] * MANY
+    await connection.execute(tables.INTO_USERS.insert, project_id, ids, ones, ones, ["{}"] * MANY)
+
+
+@pytest.mark.parametrize("name", KEYED)
+def test_keys_lead_to_their_rows_also_in_a_project_that_is_not_in_the_statistics(
+    runner: asyncio.Runner, name: str
+) -> None:
+    sql, types, values = KEYED[name]
+
+    async def plan(url: str) -> str:
+        async with opened(url) as store:
+            await store.migrate()
+        connection = await connect(url, reading=name == "read")
+        await connection.execute(UNANALYSED)
+        await fill(connection, "p")
+        await connection.execute(tables.ANALYZE)
+        await fill(connection, "q")
+        await connection.execute(f"PREPARE keyed ({types}) AS {sql}")
+        lines = await connection.fetch(f"EXPLAIN EXECUTE keyed ({values})")
+        await connection.close()
+        return "\n".join(line for (line,) in lines)
+
+    versions = postgres.versions()
+    oldest = versions[-1] if versions else None  # where the planner goes astray most easily
+    with new_database(postgres.server(oldest)) as url:
+        found = runner.run(plan(url))
+    assert "Index Cond: ((project_id = $1) AND (id = " in found, found
+
+
+@pytest.mark.parametrize(("by_key", "mode"), [(True, "force_generic_plan"), (False, "auto")])
+def test_searches_are_planned_for_their_values_and_reads_by_key_are_not(
+    url: str, runner: asyncio.Runner, by_key: bool, mode: str
+) -> None:
+    readers = Readers(url, 1, by_key=by_key)
+    assert runner.run(mode_of(readers)) == mode
+    runner.run(readers.close())
+
+
+def test_a_store_reads_by_key_where_that_is_planned_for(
+    store: PostgresStore, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+
+    async def fetch(connection: Any, *asked: object) -> FoundByKey:
+        modes.append(await connection.fetchval("SHOW plan_cache_mode"))
+        return {KEY: None}
+
+    monkeypatch.setattr(store_module, "fetch", fetch)
+    runner.run(get(store, KEY))
+    assert modes == ["force_generic_plan"]
+
+
+async def mode_of(readers: Readers) -> str:
+    async with readers.one() as connection:
+        mode: str = await connection.fetchval("SHOW plan_cache_mode")
+        return mode
+
+
+def test_the_first_users_are_analysed_at_once(bare: str, runner: asyncio.Runner) -> None:
+    async def scenario() -> list[float]:
+        known = []
+        async with opened(bare) as store, postgres.connected(bare) as connection:
+            await store.migrate()
+            await connection.execute(UNANALYSED)
+            for first, last in itertools.pairwise((0, 255, 256, 2_047, 2_048)):
+                await put(store, *(user(f"u{number}") for number in range(first, last)))
+                known.append(await connection.fetchval(tables.USERS_KNOWN))
+        return known
+
+    assert runner.run(scenario()) == [-1, 256, 256, 2_048]
+
+
+@pytest.mark.parametrize(("known", "tries"), [(-1, True), (0, True), (1, False), (1_000_000, False)])
+def test_users_are_analysed_if_the_server_knows_of_fewer_and_the_batch_is_answered_even_if_that_fails(
+    store: PostgresStore,
+    runner: asyncio.Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    known: int,
+    tries: bool,
+) -> None:
+    monkeypatch.setattr(store_module, "ANALYSED_AFTER", (1,))
+    monkeypatch.setattr(tables, "USERS_KNOWN", f"SELECT {known}::real")
+    monkeypatch.setattr(tables, "ANALYZE", "ANALYZE nothing_that_exists")
+    runner.run(put(store, user()))
+    assert runner.run(get(store, KEY)) == user()
+    assert ("the tables were not analysed" in caplog.text) is tries

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -45,8 +45,11 @@ _KINDS: dict[str, type[StoreError]] = {
 }
 
 
-async def connect(url: str, *, reading: bool = False) -> Connection:
-    """A connection with the time-outs of a reader or of a writer. Raises `Lost`, `StoreUnavailable`."""
+async def connect(url: str, *, reading: bool = False, by_key: bool = True) -> Connection:
+    """A connection with the time-outs of a reader or of a writer. Raises `Lost`, `StoreUnavailable`.
+
+    `by_key`: for statements that name the keys of their rows.
+    """
     with translated():
         try:
             connection = await asyncpg.connect(
@@ -56,14 +59,14 @@ async def connect(url: str, *, reading: bool = False) -> Connection:
             # Not repeated, because the driver's text may hold a part of the URL, and the URL a password.
             raise StoreUnavailable("the database URL cannot be used") from None
         try:
-            await prepare(connection, reading=reading)
+            await prepare(connection, reading=reading, by_key=by_key)
         except BaseException:
             connection.terminate()
             raise
     return connection
 
 
-async def prepare(connection: Any, *, reading: bool) -> None:
+async def prepare(connection: Any, *, reading: bool, by_key: bool) -> None:
     """Set what a connection needs. By statements, because poolers between us refuse settings at the start."""
     settings = {
         "statement_timeout": READ_MS_MAX if reading else STATEMENT_MS_MAX,
@@ -73,6 +76,10 @@ async def prepare(connection: Any, *, reading: bool) -> None:
         "jit": "off",  # for statements of a millisecond it costs more than it gives
         "application_name": "userfold",
     }
+    if by_key:
+        # A plan for these values would believe that a project which is not in the statistics yet has no rows, walk
+        # through all of them and look for the keys there. A plan for any values takes the primary key.
+        settings["plan_cache_mode"] = "force_generic_plan"
     if not reading and await connection.fetchval("SHOW synchronous_commit") == "off":
         settings["synchronous_commit"] = "on"  # an answered update is durable, whatever the database's default
     await connection.execute(
@@ -80,6 +87,48 @@ async def prepare(connection: Any, *, reading: bool) -> None:
         list(settings),
         [str(value) for value in settings.values()],
     )
+
+
+class Readers:
+    """At most so many connections that read, made when they are needed."""
+
+    def __init__(self, url: str, count_max: int, *, by_key: bool) -> None:
+        self._url = url
+        self._count_max = count_max
+        self._by_key = by_key
+        self._pool: asyncpg.Pool[Any] | None = None
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[Any]:
+        """One of them, for as long as the block lasts. Raises `Lost`, `StoreUnavailable`."""
+        with translated():
+            async with (await self._opened()).acquire(timeout=READ_S_MAX) as connection:
+                try:
+                    yield connection
+                except TimeoutError:
+                    connection.terminate()  # the pool would wait as long again, for it to be cancelled
+                    raise
+
+    async def close(self) -> None:
+        """Let go of all."""
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def _opened(self) -> asyncpg.Pool[Any]:
+        if self._pool is None:
+            # Made without a connection, and so without a pause in which somebody else could make another one.
+            self._pool = asyncpg.create_pool(  # type: ignore[call-overload]  # connect takes what it is given here
+                self._url, min_size=0, max_size=self._count_max, connect=self._connect, reset=_leave_as_it_is
+            )
+            _ = await self._pool
+        return self._pool
+
+    async def _connect(self, url: str, **given: Any) -> Connection:
+        return await connect(url, reading=True, by_key=self._by_key)
+
+
+async def _leave_as_it_is(connection: Any) -> None:
+    """Instead of asyncpg's own reset, which is a statement for each reading: nothing here changes a connection."""
 
 
 @contextlib.contextmanager

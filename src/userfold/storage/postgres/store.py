@@ -37,26 +37,27 @@ from userfold.storage.port import (
 from userfold.storage.postgres import migrate, search, tables
 from userfold.storage.postgres.connections import (
     CONNECT_S_MAX,
-    READ_S_MAX,
     Connection,
     Crowded,
     Lost,
+    Readers,
     connect,
     translated,
 )
 from userfold.storage.postgres.examine import examine
-from userfold.storage.postgres.gather import Gatherer
+from userfold.storage.postgres.gather import AT_ONCE_MAX, Gatherer
 from userfold.storage.postgres.reading import FoundByKey, apart, by_table, fetch, is_text
 from userfold.storage.postgres.transaction import Transaction
 
 log = logging.getLogger("userfold.storage.postgres")
 
-READERS_MAX = 4  # connections, beside the writer's
+READERS_MAX = 4  # connections, beside the writer's and those that read by key
 ATTEMPTS_MAX = 8
 # A server that is started again, or a replica that takes over, answers within seconds; callers wait that long.
 PATIENCE_S = 10.0
 READ_PATIENCE_S = 3.0  # who asks whether this process is ready is to hear that it is not
 PAUSE_S = 0.1
+ANALYSED_AFTER = (256, 2_048, 16_384)  # users that this process has made; then the plans are those of a large table
 WRITERS_KEPT_MS = 7 * 86_400_000  # rows of processes that ended without a word
 
 R = TypeVar("R")
@@ -70,7 +71,9 @@ class PostgresStore:
         self._id = make_id("wri_", _now_ms(), secrets.randbits(ENTROPY_BITS))
         self._writer: Connection | None = None
         self._wrote = False
-        self._readers: asyncpg.Pool[Any] | None = None
+        self._made = 0  # users
+        self._readers_by_key = Readers(url, AT_ONCE_MAX, by_key=True)
+        self._readers = Readers(url, READERS_MAX, by_key=False)
         self._gatherer = Gatherer(self._get)
         self.counters = Counters()
 
@@ -81,8 +84,8 @@ class PostgresStore:
 
     async def close(self) -> None:
         await self._gatherer.close()
-        if self._readers is not None:
-            await self._readers.close()
+        await self._readers_by_key.close()
+        await self._readers.close()
         if self._writer is not None and not self._writer.is_closed():
             try:
                 if self._wrote:
@@ -103,7 +106,7 @@ class PostgresStore:
             try:
                 connection = await self._writing()
                 transaction = Transaction(connection, wanted)
-                return await self._attempt(connection, transaction, make_fold())
+                outcome = await self._attempt(connection, transaction, make_fold())
             except Lost as error:
                 if time.monotonic() >= give_up_at:
                     raise StoreUnavailable(f"the database cannot be reached: {error}") from error
@@ -114,6 +117,9 @@ class PostgresStore:
                 if conflicts == ATTEMPTS_MAX:
                     raise Conflict(str(error)) from error
                 await asyncio.sleep(_pause(conflicts))
+            else:
+                await self._count_users(transaction.made)
+                return outcome
             if transaction is not None:
                 wanted = frozenset(transaction.wanted)
 
@@ -152,6 +158,24 @@ class PostgresStore:
             if not await self._was_committed(batch_id):
                 raise
         self.counters.committed((time.perf_counter() - started) * 1000)
+
+    async def _count_users(self, made: int) -> None:
+        """Have the first users analysed, before the server comes to it: it looks around once a minute.
+
+        Until then it plans as if there were a few: an import would walk through all users for each batch.
+        """
+        made_before, self._made = self._made, self._made + made
+        if not any(made_before < count <= self._made for count in ANALYSED_AFTER):
+            return
+        try:
+            await self._on_a_connection(self._analyse)
+        except (Lost, Crowded, StoreError) as error:
+            log.warning("the tables were not analysed: %s", error)
+
+    async def _analyse(self, connection: Connection) -> None:
+        """Unless the server knows of as many users."""
+        if await connection.fetchval(tables.USERS_KNOWN) < self._made / 2:
+            await connection.execute(tables.ANALYZE)
 
     async def _was_committed(self, batch_id: str) -> bool:
         """Whether the batch is there, once the server has decided about it. Raises `OutcomeUnknown`."""
@@ -225,7 +249,7 @@ class PostgresStore:
                 found.update(await fetch(connection, kind, project_id, ids))
             return found
 
-        return await self._with_reader(read)
+        return await self._with_reader(read, self._readers_by_key)
 
     async def list(self, kind: str) -> Sequence[Record]:
         return await self._documents(kind, tables.LISTS[kind])
@@ -259,34 +283,16 @@ class PostgresStore:
         rows = await self._with_reader(lambda connection: connection.fetch(sql, *values))
         return [from_text(kind, text) for (text,) in rows]
 
-    async def _with_reader(self, work: Callable[[Any], Awaitable[R]]) -> R:
+    async def _with_reader(self, work: Callable[[Any], Awaitable[R]], readers: Readers | None = None) -> R:
         """What `work` reads. A connection may have been gone for hours before anybody notices."""
-        return await self._patiently(lambda: self._read_once(work), READ_PATIENCE_S)
+        return await self._patiently(lambda: self._read_once(work, readers or self._readers), READ_PATIENCE_S)
 
-    async def _read_once(self, work: Callable[[Any], Awaitable[R]]) -> R:
+    async def _read_once(self, work: Callable[[Any], Awaitable[R]], readers: Readers) -> R:
         try:
-            with translated():
-                async with (await self._pool()).acquire(timeout=READ_S_MAX) as connection:
-                    try:
-                        return await work(connection)
-                    except TimeoutError:
-                        connection.terminate()  # the pool would wait as long again, for it to be cancelled
-                        raise
+            async with readers.one() as connection:
+                return await work(connection)
         except Crowded as error:
             raise StoreUnavailable(str(error)) from error
-
-    async def _pool(self) -> asyncpg.Pool[Any]:
-        if self._readers is None:
-            # Made without a connection, and so without a pause in which somebody else could make another one.
-            self._readers = asyncpg.create_pool(  # type: ignore[call-overload]  # connect takes what it is given here
-                self._url,
-                min_size=0,
-                max_size=READERS_MAX,
-                connect=_connect_reader,
-                reset=_leave_as_it_is,
-            )
-            _ = await self._readers
-        return self._readers
 
     # For those who look after the data. These block.
 
@@ -307,14 +313,6 @@ class PostgresStore:
 
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(lambda: asyncio.run(run())).result()
-
-
-async def _connect_reader(url: str, **given: Any) -> Connection:
-    return await connect(url, reading=True)
-
-
-async def _leave_as_it_is(connection: Any) -> None:
-    """Instead of asyncpg's own reset, which is a statement for each reading: nothing here changes a connection."""
 
 
 def _now_ms() -> int:

@@ -224,6 +224,9 @@ ON CONFLICT (id) DO UPDATE SET holder = excluded.holder, held_until = excluded.h
 WHERE leases.held_until <= $4 OR leases.holder = excluded.holder RETURNING id
 """
 
+USERS_KNOWN = "SELECT reltuples FROM pg_class WHERE oid = to_regclass('users')"  # -1: never analysed
+ANALYZE = "ANALYZE users, user_index, user_times, user_terms, identifiers, changes"
+
 # The row of this process. Who writes or asks waits for a transaction of this process that is not over yet.
 NOTE_BATCH = """
 INSERT INTO writers (id, batch_id, at) VALUES ($1, $2, $3)

@@ -31,6 +31,7 @@ class Transaction:
         self._locked: set[Key] = set()
         self.wanted = wanted
         self.batch_id: str | None = None  # of what was written, if anything was
+        self.made = 0  # users
 
     async def drive(self, fold: Fold[T]) -> T:
         """What the fold returned. Raises what it raises, a `StoreError`, `Crowded`, `Lost`."""
@@ -60,6 +61,7 @@ class Transaction:
         absent = [key for key, found in self._held.items() if found is None and key not in wish.inserts]
         self._held.clear()  # from here on it is not what was read
         self.batch_id = wish.batch_id
+        self.made = sum(key.kind == "user" for key in wish.inserts)
         await write(self._connection, wish, absent)
 
     async def _lock(self, keys: Iterable[Key]) -> None:
