@@ -1144,7 +1144,7 @@ def test_one_who_went_away_and_a_reading_that_failed_harm_nobody_else(runner: as
 # Plans.
 
 UNANALYSED = "ALTER TABLE users SET (autovacuum_enabled = false)"  # the server's own turn would hide ours
-MANY = 2_000
+CROWD = 2_000
 IDS = str([f"q{number}" for number in range(64)])
 ONES = str([1] * 64)
 KEYED = {
@@ -1159,8 +1159,8 @@ KEYED = {
 
 
 async def fill(connection: Any, project_id: str) -> None:
-    ids, ones = [f"{project_id}{number}" for number in range(MANY)], [1] * MANY
-    await connection.execute(tables.INTO_USERS.insert, project_id, ids, ones, ones, ["{}"] * MANY)
+    ids, ones = [f"{project_id}{number}" for number in range(CROWD)], [1] * CROWD
+    await connection.execute(tables.INTO_USERS.insert, project_id, ids, ones, ones, ["{}"] * CROWD)
 
 
 @pytest.mark.parametrize("name", KEYED)
