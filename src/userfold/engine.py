@@ -7,8 +7,8 @@ writes what changed in one transaction, and answers each caller.
 * Commands are applied in the order in which they were submitted; several on one user in one batch chain, and each
   caller gets the record as of *its* command.
 * While a batch commits, arrivals gather: the batch size adapts to the store, without a timer.
-* A refusal or a defect of one command is that command's alone. Only a write that the store refuses splits its batch in
-  halves, until the one command that cannot be written stands alone.
+* A refusal or a defect of one command is that command's alone. Only a write that the store refuses, or whose
+  records somebody else keeps locked, splits its batch in halves, until the one command that is in trouble stands alone.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from userfold.logs import about
 from userfold.storage.port import (
     Conflict,
     Fold,
+    Locked,
     OutcomeUnknown,
     Read,
     Store,
@@ -228,7 +229,7 @@ class Engine:
         batch_id = make_id("bat_", now, self._entropy())
         try:
             outcomes = await self._store.run(lambda: fold_batch(batch, now, batch_id, self._limits.read_rounds_max))
-        except (WriteFailed, Conflict) as error:
+        except (WriteFailed, Conflict, Locked) as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
                 await self._commit(batch[:middle])

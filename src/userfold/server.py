@@ -67,7 +67,8 @@ def serve(settings: Settings, say: TextIO = sys.stdout, *, workers: int = 1) -> 
         if workers == 1:
             work(ready)
         else:
-            run_workers(workers, work, ready)
+            # What is not listened at here either is refused at once; else it would wait for processes that are gone.
+            run_workers(workers, work, ready, listener.close)
 
 
 def own_address(settings: Settings, address: str) -> str:

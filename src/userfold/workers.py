@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 log = logging.getLogger("userfold.workers")
 
 LOOK_S = 0.2
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 REPLACED_AFTER_S = 1.0  # so that one that cannot live does not keep the machine busy
 
 
@@ -22,11 +23,13 @@ class WorkersFailed(Exception):
     """The processes could not start; what they said in the log says why."""
 
 
-def run_workers(count: int, work: Callable[[Callable[[], None]], None], ready: Callable[[], None]) -> None:
+def run_workers(
+    count: int, work: Callable[[Callable[[], None]], None], ready: Callable[[], None], ending: Callable[[], None]
+) -> None:
     """Do `work` in `count` processes until SIGTERM or SIGINT, and return when all have ended.
 
-    `work` is given what it calls once it serves; `ready` is called here when all do. Raises `WorkersFailed` if one ends
-    before that.
+    `work` is given what it calls once it serves; `ready` is called here when all do, `ending` before they are told to
+    end. Raises `WorkersFailed` if one ends before that.
     """
     workers = _Workers(work)
     with _told_to_stop() as stop:
@@ -45,6 +48,7 @@ def run_workers(count: int, work: Callable[[Callable[[], None]], None], ready: C
                     workers.begin()
                 time.sleep(LOOK_S)
         finally:
+            ending()
             workers.end()
 
 
@@ -61,17 +65,23 @@ class _Workers:
     def begin(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        id_ = os.fork()
-        if id_ == 0:
-            self._be_one()
+        # A signal that came between the fork and the first line of the child would be taken as one to this process is.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            id_ = os.fork()
+            if id_ == 0:
+                self._be_one()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         self._ids.add(id_)
 
     def _be_one(self) -> None:
         status = 1
         try:
             os.close(self._keeps_alive)
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in STOPPING:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             threading.Thread(target=self._stop_with_parent, daemon=True).start()
             self._work(lambda: _tell(self._tells))
             status = 0
@@ -121,7 +131,7 @@ def _tell(pipe: int) -> None:
 def _told_to_stop() -> Iterator[threading.Event]:
     """Set by SIGTERM or SIGINT, for the length of a block."""
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in STOPPING}
     try:
         yield stop
     finally:

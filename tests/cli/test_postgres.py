@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -248,6 +250,66 @@ def test_workers_do_not_outlive_whoever_started_them(tmp_path: Path, url: str) -
         processes = workers_of(server)
         server.kill()
         wait_until(lambda: not any(Path(f"/proc/{id_}").exists() for id_ in processes), "they end too")
+
+
+def test_workers_that_are_told_to_stop_take_no_more_connections_and_answer_what_is_in_flight(
+    tmp_path: Path, url: str
+) -> None:
+    with serving(tmp_path / "data", "--workers", "2", **over(url)) as server, ThreadPoolExecutor(1) as thread:
+        with server.client() as client:
+            path = f"/v1/users/{client.post('/v1/users', json={}).json()['id']}"
+
+            async def scenario() -> None:
+                async with postgres.connected(url) as other:
+                    await other.execute("BEGIN; SELECT * FROM users FOR UPDATE")
+                    changing = thread.submit(client.patch, path, json={"name": "Ada"})
+                    while not await other.fetchval(WAITING):  # noqa: ASYNC110 - nobody here is told of it
+                        await asyncio.sleep(0.01)
+                    server.signal(signal.SIGTERM)
+                    await asyncio.to_thread(wait_until, lambda: refuses(server), "connections are refused")
+                    assert server.process.poll() is None
+                    await other.execute("ROLLBACK")
+                    assert (await asyncio.wrap_future(changing)).status_code == 200
+
+            asyncio.run(scenario())
+        assert server.wait() == 0
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def refuses(server: Server) -> bool:
+    """Whether a new connection is refused, and not taken by the system and then left alone."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=BOUND_S).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+# The first process is told to stop when it has just made another, which has not come to its first line.
+TOLD_AT_ONCE = """
+import os, signal
+from userfold import workers
+fork, kill, (killed, kills) = os.fork, os.kill, os.pipe()
+def fork_and_be_told():
+    made = fork()
+    if made:
+        kill(os.getpid(), signal.SIGTERM)
+    else:
+        os.read(killed, 1)
+    return made
+def kill_and_say_so(process, number):
+    kill(process, number)
+    os.write(kills, b".")
+os.fork, os.kill = fork_and_be_told, kill_and_say_so
+workers.run_workers(1, lambda ready: signal.pause(), print, lambda: None)
+"""
+
+
+def test_a_worker_that_is_told_to_stop_when_it_has_just_begun_does() -> None:
+    done = subprocess.run([sys.executable, "-c", TOLD_AT_ONCE], capture_output=True, timeout=BOUND_S, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_workers_that_cannot_start_end_the_command(tmp_path: Path, url: str) -> None:

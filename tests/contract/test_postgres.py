@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from userfold.core.records import Identifier, Key, Presence, Record, User, kind_
 from userfold.storage.port import (
     Conflict,
     Fold,
+    Locked,
     OutcomeUnknown,
     Read,
     Records,
@@ -52,7 +55,7 @@ from userfold.storage.port import (
 from userfold.storage.postgres import connections, migrate, tables
 from userfold.storage.postgres import store as store_module
 from userfold.storage.postgres import writing as writing_module
-from userfold.storage.postgres.connections import Crowded, Lost, Readers, connect, translated
+from userfold.storage.postgres.connections import Lost, Readers, connect, translated
 from userfold.storage.postgres.gather import AT_ONCE_MAX, KEYS_MAX, Gatherer
 from userfold.storage.postgres.reading import FoundByKey
 from userfold.storage.postgres.store import ATTEMPTS_MAX, PostgresStore
@@ -405,6 +408,7 @@ def test_text_that_is_not_kept_as_unicode_is_refused_at_the_start(runner: asynci
         "postgresql://nobody:hunter2@127.0.0.1:1/none",
         "postgresql://nobody:hunter2@/none?host=/nowhere",
         "postgresql://nobody:hunter2@127.0.0.1:port/none",
+        "postgresql://nobody:hunter2/2@127.0.0.1/none",
     ],
 )
 def test_who_cannot_connect_is_told_so_without_the_password(
@@ -486,9 +490,83 @@ def test_a_lock_that_others_keep_is_waited_for_only_so_long(
         await store.close()
         async with opened(url) as other:
             async with holding(url, "u1"):
-                with pytest.raises(StoreUnavailable, match="locked"):
+                with pytest.raises(Locked, match="others keep locked"):
                     await change_user(other, user(), next_version(user()))
             await change_user(other, user(), next_version(user()))
+
+    runner.run(scenario())
+
+
+IN_THE_WAY = {
+    "a row that is not committed": f"INSERT INTO identifiers VALUES ('{PROJECT}', 'username|ada', 'u2', 'backend')",  # noqa: S608
+    "an index that is made": "LOCK TABLE identifiers IN SHARE MODE",
+}
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_who_is_in_the_way_of_a_write_is_waited_for_once(
+    url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_MS_MAX", 50)
+    claim = Identifier(identifier="username|ada", user_id="u1", set_by="backend")
+
+    async def scenario() -> None:
+        async with opened(url) as store, postgres.connected(url) as other:
+            await other.execute("BEGIN")
+            await other.execute(IN_THE_WAY[what])
+            with pytest.raises(Locked):
+                await put(store, claim)
+            assert store.counters.conflicts == 0
+            await other.execute("ROLLBACK")
+            await put(store, claim)
+
+    runner.run(scenario())
+
+
+def test_where_others_were_waited_for_in_vain_the_next_waits_are_short(
+    url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_MS_MAX", 50)
+    monkeypatch.setattr(store_module, "LOCK_MS_MAX", 60_000)
+    monkeypatch.setattr(store_module, "LOCK_AGAIN_MS_MAX", 50)
+
+    async def scenario() -> None:
+        async with opened(url) as store:
+            await put(store, user(), change())
+            async with holding(url, "u1"):
+                with pytest.raises(Locked):
+                    await change_user(store, user(), next_version(user()))
+                monkeypatch.setattr(connections, "LOCK_MS_MAX", 0)  # the next connection would wait for ever
+                async with postgres.connected(url) as other:
+                    await other.execute(END_OTHERS)
+                monkeypatch.setattr(connections, "STATEMENT_MS_MAX", 3_000)
+                with pytest.raises(Locked):
+                    await change_user(store, user(), next_version(user()))
+
+    runner.run(scenario())
+
+
+def test_later_others_are_waited_for_as_long_as_before(
+    url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_MS_MAX", 50)
+    monkeypatch.setattr(store_module, "LOCK_MS_MAX", 0)
+    monkeypatch.setattr(store_module, "LOCK_AGAIN_MS_MAX", 1)
+
+    async def scenario() -> None:
+        async with opened(url) as store:
+            await put(store, user(), change())
+            async with holding(url, "u1"):
+                with pytest.raises(Locked):
+                    await change_user(store, user(), next_version(user()))
+            monkeypatch.setattr(connections, "LOCK_MS_MAX", 5_000)
+            async with postgres.connected(url) as other:
+                await other.execute(END_OTHERS)
+            async with holding(url, "u1"):
+                changing = asyncio.create_task(change_user(store, user(), next_version(user())))
+                await asyncio.sleep(0.1)
+                assert not changing.done()
+            await changing
 
     runner.run(scenario())
 
@@ -496,6 +574,8 @@ def test_a_lock_that_others_keep_is_waited_for_only_so_long(
 # Locks.
 
 
+OF_US = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'userfold'"
+END_OTHERS = f"SELECT pg_terminate_backend(pid) FROM ({OF_US}) AS ours"  # noqa: S608
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
@@ -886,6 +966,35 @@ def test_a_process_leaves_no_row_behind_when_it_ends(url: str, runner: asyncio.R
     runner.run(scenario())
 
 
+def test_a_server_that_has_fallen_silent_does_not_keep_a_process_from_ending(
+    url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if postgres.versions() == ["given"]:
+        pytest.skip("the processes of a server that is not ours are not ours to stop")
+    for name in ("STATEMENT_S_MAX", "READ_S_MAX"):
+        monkeypatch.setattr(connections, name, 600)
+    store = PostgresStore(url)
+
+    async def scenario() -> None:
+        await put(store, user(), change())
+        assert (await get(store, KEY)).version == 1
+        async with postgres.connected(url) as other:
+            servers = [pid for (pid,) in await other.fetch(OF_US)]
+        assert len(servers) == 2, "one that writes and one that reads"
+        for pid in servers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for module in (store_module, connections):
+                monkeypatch.setattr(module, "CONNECT_S_MAX", 0.05)
+            await store.close()
+        finally:
+            for pid in servers:
+                os.kill(pid, signal.SIGCONT)
+
+    runner.run(scenario())
+    assert caplog.text.count("not closed properly") == 2
+
+
 def test_a_closed_store_has_no_connection_left(url: str, runner: asyncio.Runner) -> None:
     async def scenario() -> None:
         async with opened(url) as store:
@@ -942,7 +1051,7 @@ STATES: list[tuple[str, type[Exception]]] = [
     ("40001", Conflict),
     ("40P01", Conflict),
     ("23505", Conflict),
-    ("55P03", Crowded),
+    ("55P03", Locked),
     ("53100", StoreFull),
     ("57014", StoreUnavailable),
     ("22P05", WriteFailed),

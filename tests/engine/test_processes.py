@@ -20,7 +20,8 @@ from userfold.core.commands import Edit, UpdateUser
 from userfold.core.errors import IdentifierTaken
 from userfold.core.queries import UserQuery
 from userfold.engine import Engine
-from userfold.storage.postgres import connections
+from userfold.storage.port import Locked, StoreUnavailable
+from userfold.storage.postgres import connections, store
 from userfold.storage.postgres.store import PostgresStore
 
 PROCESSES = 4
@@ -87,6 +88,57 @@ def test_of_two_processes_one_makes_a_user_of_an_id_or_the_other_calls_a_user_so
                     one.run(create(name), SETTINGS), other.run(calling, SETTINGS), return_exceptions=True
                 )
                 assert sorted(isinstance(outcome, IdentifierTaken) for outcome in outcomes) == [False, True], outcomes
+
+    runner.run(scenario())
+
+
+def test_who_keeps_a_user_locked_is_in_the_way_of_that_user_alone(
+    tmp_path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_MS_MAX", 50)
+    monkeypatch.setattr(store, "LOCK_AGAIN_MS_MAX", 50)
+
+    async def scenario() -> None:
+        url = postgres.database_of(tmp_path)
+        async with engines(url) as (_, (engine,)), postgres.connected(url) as other:
+            users = [f"u{number}" for number in range(6)]
+            await asyncio.gather(*(engine.run(create(id_), SETTINGS) for id_ in users))
+            await other.execute("BEGIN; SELECT * FROM users WHERE id = 'u3' FOR UPDATE")
+            batch = [engine.submit(merge(id_, a=1), SETTINGS) for id_ in users]
+            outcomes = await asyncio.gather(*batch, return_exceptions=True)
+            assert [isinstance(outcome, Locked) for outcome in outcomes] == [id_ == "u3" for id_ in users], outcomes
+            await other.execute("ROLLBACK")
+            applied = await engine.run(merge("u3", a=1), SETTINGS)
+            assert applied.user is not None
+            assert applied.user.version == 2
+
+    runner.run(scenario())
+
+
+def test_who_keeps_all_users_locked_is_not_waited_for_by_each_command(
+    tmp_path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_MS_MAX", 50)
+    monkeypatch.setattr(store, "LOCK_AGAIN_MS_MAX", 50)
+    monkeypatch.setattr(store, "IN_VAIN_MAX", 3)
+
+    async def scenario() -> None:
+        url = postgres.database_of(tmp_path)
+        async with engines(url) as (_, (engine,)), postgres.connected(url) as other:
+            users = [f"u{number}" for number in range(12)]
+            await asyncio.gather(*(engine.run(create(id_), SETTINGS) for id_ in users))
+            for _ in range(2):
+                await other.execute("BEGIN; LOCK TABLE users IN SHARE MODE")
+                batch = [engine.submit(merge(id_, a=random.random()), SETTINGS) for id_ in users]
+                outcomes = await asyncio.gather(*batch, return_exceptions=True)
+                assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}, "no half waits a fourth time"
+                await other.execute("ROLLBACK")
+                await engine.run(merge("u3", a=random.random()), SETTINGS)
+                await other.execute("BEGIN; SELECT * FROM users WHERE id = 'u3' FOR UPDATE")
+                with pytest.raises(Locked):
+                    await engine.run(merge("u3", a=random.random()), SETTINGS)
+                await other.execute("ROLLBACK")
+                await engine.run(merge("u3", a=random.random()), SETTINGS)
 
     runner.run(scenario())
 

@@ -27,6 +27,7 @@ from userfold.core.applied import Applied
 from userfold.engine import Limits, Overloaded, Stopping
 from userfold.storage.port import (
     Conflict,
+    Locked,
     OutcomeUnknown,
     StoreError,
     StoreFull,
@@ -36,8 +37,10 @@ from userfold.storage.port import (
 
 # A write that is refused.
 
+TROUBLE = [WriteFailed("a bad record"), Conflict("somebody else"), Locked("somebody else")]
 
-@pytest.mark.parametrize("error", [WriteFailed("a bad record"), Conflict("somebody else")], ids=["write", "conflict"])
+
+@pytest.mark.parametrize("error", TROUBLE, ids=lambda error: error.code)
 @given(st.sets(st.integers(0, 39)), st.integers(1, 40))
 def test_exactly_the_commands_that_cannot_be_written_fail(error: StoreError, bad: set[int], length: int) -> None:
     @scenario

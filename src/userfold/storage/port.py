@@ -62,6 +62,10 @@ class StoreUnavailable(StoreError):
     code = "store_unavailable"
 
 
+class Locked(StoreUnavailable):
+    """Somebody else keeps locked what this needs. Nothing was stored; try again in a moment."""
+
+
 class OutcomeUnknown(StoreError):
     """The store was lost while committing. Whether the change was stored cannot be told: read before trying again."""
 

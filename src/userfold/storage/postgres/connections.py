@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeAlias
 
 import asyncpg
 
-from userfold.storage.port import Conflict, StoreError, StoreFull, StoreUnavailable, WriteFailed
+from userfold.storage.port import Conflict, Locked, StoreError, StoreFull, StoreUnavailable, WriteFailed
+
+log = logging.getLogger("userfold.storage.postgres")
 
 CONNECT_S_MAX = 5.0
 # The server gives a statement up first, so that the connection stays good; then we give up the connection.
@@ -20,6 +24,7 @@ READ_S_MAX = 6.0
 # waits for longer than that, so that the silence of one process makes others late and fails nothing of theirs.
 SILENCE_MS_MAX = 3_000
 LOCK_MS_MAX = 6_000
+LOCK_AGAIN_MS_MAX = 500  # where somebody has just been waited for in vain
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # a class that is generic to type checkers only
 
@@ -57,7 +62,10 @@ async def connect(url: str, *, reading: bool = False, by_key: bool = True) -> Co
             )
         except (ValueError, asyncpg.ClientConfigurationError):
             # Not repeated, because the driver's text may hold a part of the URL, and the URL a password.
-            raise StoreUnavailable("the database URL cannot be used") from None
+            raise StoreUnavailable(
+                "the database URL cannot be used: it must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and what is"
+                " neither letter nor digit in the password must be percent-encoded (@ is %40)"
+            ) from None
         try:
             await prepare(connection, reading=reading, by_key=by_key)
         except BaseException:
@@ -110,9 +118,15 @@ class Readers:
                     raise
 
     async def close(self) -> None:
-        """Let go of all."""
-        if self._pool is not None:
-            await self._pool.close()
+        """Let go of all. The server may have fallen silent, or be gone: that must not keep this process from ending."""
+        if self._pool is None:
+            return
+        try:
+            async with asyncio.timeout(CONNECT_S_MAX):
+                await self._pool.close()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            log.warning("connections were not closed properly: %s: %s", type(error).__name__, error)
+            self._pool.terminate()
 
     async def _opened(self) -> asyncpg.Pool[Any]:
         if self._pool is None:
@@ -133,7 +147,7 @@ async def _leave_as_it_is(connection: Any) -> None:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """What the driver raises in this block comes out as `Lost`, `Crowded` or a `StoreError`."""
+    """What the driver raises in this block comes out as `Lost` or a `StoreError`."""
     try:
         yield
     except asyncpg.PostgresError as error:
@@ -147,7 +161,7 @@ def _of_server(error: asyncpg.PostgresError) -> Exception:
     state = error.sqlstate or ""
     says = f"{type(error).__name__}: {error.args[0] if error.args else ''} (SQLSTATE {state})"
     if state == "55P03":
-        return Crowded(says)
+        return Locked(f"others keep locked what this needs (pg_locks shows who): {says}")
     if state.startswith(_LOST):
         return Lost(says)
     if state == "57014":

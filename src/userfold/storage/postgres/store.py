@@ -27,6 +27,7 @@ from userfold.storage.port import (
     Counters,
     Finding,
     Fold,
+    Locked,
     OutcomeUnknown,
     Records,
     Schema,
@@ -37,6 +38,8 @@ from userfold.storage.port import (
 from userfold.storage.postgres import migrate, search, tables
 from userfold.storage.postgres.connections import (
     CONNECT_S_MAX,
+    LOCK_AGAIN_MS_MAX,
+    LOCK_MS_MAX,
     Connection,
     Crowded,
     Lost,
@@ -58,6 +61,7 @@ PATIENCE_S = 10.0
 READ_PATIENCE_S = 3.0  # who asks whether this process is ready is to hear that it is not
 PAUSE_S = 0.1
 ANALYSED_AFTER = (256, 2_048, 16_384)  # users that this process has made; then the plans are those of a large table
+IN_VAIN_MAX = 9  # a batch of 256 that is halved until one command stands alone
 WRITERS_KEPT_MS = 7 * 86_400_000  # rows of processes that ended without a word
 
 R = TypeVar("R")
@@ -71,6 +75,8 @@ class PostgresStore:
         self._id = make_id("wri_", _now_ms(), secrets.randbits(ENTROPY_BITS))
         self._writer: Connection | None = None
         self._wrote = False
+        self._waited_in_vain = 0  # times in a row
+        self._hasty_until = 0.0
         self._made = 0  # users
         self._readers_by_key = Readers(url, AT_ONCE_MAX, by_key=True)
         self._readers = Readers(url, READERS_MAX, by_key=False)
@@ -84,12 +90,12 @@ class PostgresStore:
 
     async def close(self) -> None:
         await self._gatherer.close()
-        await self._readers_by_key.close()
-        await self._readers.close()
+        await asyncio.gather(self._readers_by_key.close(), self._readers.close())
         if self._writer is not None and not self._writer.is_closed():
             try:
                 if self._wrote:
-                    await self._writer.execute(tables.FORGET_WRITER, self._id, _now_ms() - WRITERS_KEPT_MS)
+                    forgetting = (tables.FORGET_WRITER, self._id, _now_ms() - WRITERS_KEPT_MS)
+                    await self._writer.execute(*forgetting, timeout=CONNECT_S_MAX)
                 await self._writer.close(timeout=CONNECT_S_MAX)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 log.warning("the connection was not closed properly: %s: %s", type(error).__name__, error)
@@ -111,6 +117,13 @@ class PostgresStore:
                 if time.monotonic() >= give_up_at:
                     raise StoreUnavailable(f"the database cannot be reached: {error}") from error
                 await asyncio.sleep(PAUSE_S)
+            except Locked as error:
+                # The batch will come again in halves, and others with the same records: not all can wait so long.
+                self._hasty_until = time.monotonic() + LOCK_MS_MAX / 1000
+                self._waited_in_vain += 1
+                if self._waited_in_vain > IN_VAIN_MAX:  # not a record here and there: halves would not get through
+                    raise StoreUnavailable(str(error)) from error
+                raise
             except (Conflict, Crowded) as error:
                 self.counters.conflicts += 1
                 conflicts += 1
@@ -118,6 +131,7 @@ class PostgresStore:
                     raise Conflict(str(error)) from error
                 await asyncio.sleep(_pause(conflicts))
             else:
+                self._waited_in_vain = 0
                 await self._count_users(transaction.made)
                 return outcome
             if transaction is not None:
@@ -127,7 +141,7 @@ class PostgresStore:
         """Raises `Lost` only if nothing of it is, or will be, stored."""
         try:
             with translated():
-                await connection.execute("BEGIN")
+                await connection.execute(self._begin())
             outcome = await transaction.drive(fold)
             if transaction.batch_id is None:
                 await self._roll_back(connection)
@@ -142,6 +156,11 @@ class PostgresStore:
             raise
         finally:
             fold.close()
+
+    def _begin(self) -> str:
+        if time.monotonic() >= self._hasty_until:
+            return "BEGIN"
+        return f"BEGIN; SET LOCAL lock_timeout = {LOCK_AGAIN_MS_MAX}"
 
     async def _commit(self, connection: Connection, batch_id: str) -> None:
         self._wrote = True
@@ -169,7 +188,7 @@ class PostgresStore:
             return
         try:
             await self._on_a_connection(self._analyse)
-        except (Lost, Crowded, StoreError) as error:
+        except (Lost, StoreError) as error:
             log.warning("the tables were not analysed: %s", error)
 
     async def _analyse(self, connection: Connection) -> None:
@@ -185,7 +204,7 @@ class PostgresStore:
                 connection = await self._writing()
                 with translated():
                     return bool(await connection.fetchval(tables.LAST_BATCH, self._id, _now_ms()) == batch_id)
-            except (Lost, Crowded, StoreUnavailable) as error:  # the second: it is not decided yet
+            except (Lost, StoreUnavailable) as error:  # the second, if it is `Locked`: it is not decided yet
                 if time.monotonic() >= give_up_at:
                     raise OutcomeUnknown(f"the database was lost while committing: {error}") from error
                 await asyncio.sleep(PAUSE_S)
@@ -288,11 +307,8 @@ class PostgresStore:
         return await self._patiently(lambda: self._read_once(work, readers or self._readers), READ_PATIENCE_S)
 
     async def _read_once(self, work: Callable[[Any], Awaitable[R]], readers: Readers) -> R:
-        try:
-            async with readers.one() as connection:
-                return await work(connection)
-        except Crowded as error:
-            raise StoreUnavailable(str(error)) from error
+        async with readers.one() as connection:
+            return await work(connection)
 
     # For those who look after the data. These block.
 
@@ -308,7 +324,7 @@ class PostgresStore:
         async def run() -> R:
             try:
                 return await self._on_a_connection(work)
-            except (Lost, Crowded) as error:
+            except Lost as error:
                 raise StoreUnavailable(f"the database cannot be reached: {error}") from error
 
         with ThreadPoolExecutor(1) as thread:

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from userfold.core.records import COLLECTIONS, Key
-from userfold.storage.port import Fold, Read, Records, StoreUnavailable, T, Write
+from userfold.storage.port import Fold, Locked, Read, Records, T, Write
 from userfold.storage.postgres import tables
-from userfold.storage.postgres.connections import LOCK_MS_MAX, Connection, Crowded
+from userfold.storage.postgres.connections import Connection, Crowded
 from userfold.storage.postgres.reading import Found, FoundByKey, apart, by_table, fetch, records
 from userfold.storage.postgres.writing import write
 
@@ -79,15 +79,15 @@ class Transaction:
         """{key: record | None} of one kind, locked in the order of their ids until the transaction ends.
 
         On a distributed engine this would be a statement for each id, which comes to the same. Raises `Crowded` if it
-        would have to wait and should not, `StoreUnavailable` if it waited too long.
+        would have to wait and should not, `Locked` if it waited too long.
         """
         sql = tables.lock(kind)
         try:
             return await records(self._connection, sql if waiting else f"{sql} NOWAIT", kind, project_id, ids)
-        except Crowded:
+        except Locked as error:
             if waiting:
-                raise StoreUnavailable(f"others kept records locked for {LOCK_MS_MAX} ms") from None
-            raise
+                raise
+            raise Crowded(str(error)) from error
 
 
 def _locks_of(keys: Iterable[Key]) -> Iterable[Key]:
