@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -46,6 +46,7 @@ from userfold.storage.port import (
     Fold,
     OutcomeUnknown,
     Read,
+    Records,
     SchemaTooNew,
     StoreError,
     StoreFull,
@@ -54,6 +55,7 @@ from userfold.storage.port import (
 )
 from userfold.storage.sqlite import migrate, search, tables, wal
 from userfold.storage.sqlite import store as sqlite_store
+from userfold.storage.sqlite.reading import AT_ONCE_MAX, LoopReader
 from userfold.storage.sqlite.store import SQLiteStore
 
 KEY = key_of(user())
@@ -620,6 +622,115 @@ def test_while_commits_are_slow_they_are_done_in_a_thread_and_the_loop_goes_on(
         assert await get(store, KEY) == user()
 
     runner.run(scenario())
+
+
+def test_what_the_writers_thread_has_not_committed_cannot_be_read(store: SQLiteStore, runner: asyncio.Runner) -> None:
+    written, read = threading.Event(), threading.Event()
+
+    def fold() -> Fold[None]:
+        yield writing(user(), change())
+        written.set()
+        assert read.wait(30)
+
+    async def scenario() -> None:
+        store._commit_ms.extend([5.0] * 32)
+        running = asyncio.create_task(store.run(fold))
+        assert await asyncio.to_thread(written.wait, 30)
+        assert await get(store, KEY) is None
+        read.set()
+        await running
+        assert await get(store, KEY) == user()
+
+    runner.run(scenario())
+
+
+# Reads on the loop.
+
+
+def loop_reader(answers: dict[str, object]) -> tuple[LoopReader, list[str], list[bool]]:
+    """A reader of made-up records, the ids that it was asked for, and whether that was in a transaction."""
+    db = apsw.Connection("")
+    asked: list[str] = []
+    together: list[bool] = []
+
+    def read(connection: apsw.Connection, keys: Sequence[Key]) -> Records:
+        asked.extend(key.id for key in keys)
+        together.append(connection.in_transaction)
+        answer = answers.get(keys[0].id)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict.fromkeys(keys)
+
+    return LoopReader(lambda: db, read), asked, together
+
+
+def keys_named(*names: str) -> list[list[Key]]:
+    return [[Key("user", PROJECT, name)] for name in names]
+
+
+def test_what_one_turn_of_the_loop_asks_for_is_read_in_one_transaction(runner: asyncio.Runner) -> None:
+    reader, asked, together = loop_reader({})
+
+    async def scenario() -> None:
+        answers = await asyncio.gather(*(reader.get(keys) for keys in keys_named("a", "b", "c")))
+        assert [[key.id for key in answer] for answer in answers] == [["a"], ["b"], ["c"]]
+        await reader.get(keys_named("d")[0])
+
+    runner.run(scenario())
+    assert (asked, together) == (["a", "b", "c", "d"], [True, True, True, False])
+
+
+def test_more_than_that_is_read_in_several(runner: asyncio.Runner) -> None:
+    reader, asked, together = loop_reader({})
+    names = [f"u{number}" for number in range(AT_ONCE_MAX + 1)]
+
+    async def scenario() -> None:
+        await asyncio.gather(*(reader.get(keys) for keys in keys_named(*names)))
+
+    runner.run(scenario())
+    assert (asked, together) == (names, [True] * AT_ONCE_MAX + [False])
+
+
+def test_what_fails_for_one_caller_is_that_callers_alone(runner: asyncio.Runner) -> None:
+    reader, _, _ = loop_reader({"b": ValueError("broken"), "c": StoreUnavailable("locked")})
+
+    async def scenario() -> None:
+        asking = (reader.get(keys) for keys in keys_named("a", "b", "c", "d"))
+        a, b, c, d = await asyncio.gather(*asking, return_exceptions=True)
+        assert [a, d] == [dict.fromkeys(keys) for keys in keys_named("a", "d")]
+        assert (type(b), type(c)) == (ValueError, StoreUnavailable)
+
+    runner.run(scenario())
+
+
+def test_what_keeps_all_from_being_read_is_told_to_all(runner: asyncio.Runner) -> None:
+    def connect() -> apsw.Connection:
+        raise StoreUnavailable("cannot open")
+
+    reader = LoopReader(connect, lambda db, keys: {})
+
+    async def scenario() -> None:
+        asking = (reader.get(keys) for keys in keys_named("a", "b"))
+        assert [type(answer) for answer in await asyncio.gather(*asking, return_exceptions=True)] == [
+            StoreUnavailable,
+            StoreUnavailable,
+        ]
+
+    runner.run(scenario())
+
+
+def test_who_has_gone_is_not_read_for(runner: asyncio.Runner) -> None:
+    reader, asked, _ = loop_reader({})
+
+    async def scenario() -> None:
+        gone, stays = (asyncio.create_task(reader.get(keys)) for keys in keys_named("gone", "stays"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+        assert gone.cancelled()
+
+    runner.run(scenario())
+    assert asked == ["stays"]
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])

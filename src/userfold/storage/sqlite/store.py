@@ -46,6 +46,7 @@ from userfold.storage.port import (
 from userfold.storage.sqlite import backup, search, tables
 from userfold.storage.sqlite.examine import examine
 from userfold.storage.sqlite.migrate import migrate, schema_of
+from userfold.storage.sqlite.reading import LoopReader
 from userfold.storage.sqlite.scrub import ScrubbingVFS
 from userfold.storage.sqlite.wal import Checkpointer
 
@@ -91,7 +92,7 @@ class SQLiteStore:
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="userfold-reader")
         self._reader_of_thread = threading.local()
         self._open_readers: list[apsw.Connection] = []
-        self._loop_reader: apsw.Connection | None = None
+        self._loop_reader = LoopReader(lambda: self._open_reader(wait_ms=0), self._get)
         self._checkpointer: Checkpointer | None = None
 
     async def lease(self, what: str, *, ms: int) -> bool:
@@ -137,11 +138,9 @@ class SQLiteStore:
         return await loop.run_in_executor(self._writer_thread, self._run_in_thread, make_fold)
 
     async def get(self, keys: Sequence[Key]) -> Records:
-        if self._loop_reader is None:
-            self._loop_reader = self._open_reader(wait_ms=0)
         try:
-            return self._get(self._loop_reader, keys)
-        except StoreUnavailable:
+            return await self._loop_reader.get(keys)
+        except (StoreUnavailable, apsw.Error):
             return await self._in_reader_thread(partial(self._get, keys=keys))
 
     async def list(self, kind: str) -> Sequence[Record]:
