@@ -102,7 +102,7 @@ def start(folder: Path, options: Mapping[str, str], *, beside: Path | None = Non
     data = home / "data"
     encoding = ["--encoding=UTF8", "--locale=C", "-A", "trust", "-U", "postgres", "--no-sync"]
     subprocess.run([*account, folder / "initdb", *encoding, "-D", data], check=True, capture_output=True, cwd="/")
-    given = {**options, "listen_addresses": "", "unix_socket_directories": str(home)}
+    given = {"listen_addresses": "", **options, "unix_socket_directories": str(home)}
     settings = [f"-c{name}={value}" for name, value in given.items()]
     url = f"postgresql://postgres@/{{}}?host={quote(str(home))}"
     started = Process([*account, folder / "postgres", "-D", data, *settings], url, home / "log")
