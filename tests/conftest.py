@@ -54,6 +54,10 @@ def pytest_runtest_teardown() -> None:
     postgres.give_back()
 
 
+def pytest_unconfigure() -> None:
+    postgres.leave()
+
+
 @pytest.fixture
 def runner() -> Iterator[asyncio.Runner]:
     """One event loop for the whole test: a store may belong to the loop that it was first used from."""

@@ -6,7 +6,6 @@ Searched in this order: `USERFOLD_TEST_DATABASE_URL`, a server that may be fille
 
 from __future__ import annotations
 
-import atexit
 import base64
 import os
 from functools import cache
@@ -134,12 +133,20 @@ def server(version: str | None) -> Server:
     return _server(version or next(iter(versions()), ""))  # one for both names: it counts its databases
 
 
+_given: list[Server] = []
+
+
+def leave() -> None:
+    """The run is over: a server that is not ours is left as it was. Too late at exit, when no thread can begin."""
+    for one in _given:
+        one.drop_all()
+
+
 @cache
 def _server(version: str) -> Server:
     if os.environ.get(URL_VARIABLE):
-        started = Server(os.environ[URL_VARIABLE])
-        atexit.register(started.drop_all)
-        return started
+        _given.append(Server(os.environ[URL_VARIABLE]))
+        return _given[-1]
     if not _programs():
         if os.environ.get("CI") == "true":
             pytest.fail(NO_SERVER)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.postgres_server import URL_VARIABLE
 from userfold.cli import main
 from userfold.clock import clock_ms
 from userfold.engine import Engine
@@ -48,6 +49,7 @@ class Inside:
     def run(self, *arguments: str, stdin: str = "", **settings: str) -> Done:
         """A command as it was given."""
         with self._monkeypatch.context() as patch:
+            patch.delenv(URL_VARIABLE, raising=False)  # doctor would wonder about it
             for name, value in {"USERFOLD_DATA": str(self.data), **settings}.items():
                 patch.setenv(name, value)
             patch.setattr(sys, "argv", ["userfold", *arguments])
