@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import uvloop
@@ -329,6 +329,50 @@ def test_no_answered_command_of_many_clients_of_many_processes_is_lost(
         assert not any(" 503" in status or "gone" in status or "unknown" in status for status in world.statuses)
 
 
+@contextlib.asynccontextmanager
+async def behind_proxies(
+    folder: Path, url: str, more: Sequence[str] = (), count: int = PROCESSES
+) -> AsyncIterator[Any]:
+    """(servers, proxies): each of `count` servers behind a proxy of its own, then one for each way in `more`."""
+    async with contextlib.AsyncExitStack() as stack:
+        proxies = [await stack.enter_async_context(between(url)) for _ in range(count)]
+        starting = processes(folder, [*(proxy.url for proxy in proxies), *more])
+        servers = await asyncio.to_thread(starting.__enter__)
+        stack.push_async_callback(asyncio.to_thread, starting.__exit__, None, None, None)
+        yield servers, proxies
+
+
+def test_what_becomes_of_commits_that_are_lost_at_random_is_what_was_answered(
+    tmp_path: Path, own: postgres.Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before they arrive, or when they are done; at once, or after the process has asked what became of them."""
+    postgres.Server(own.url).create("test_commits")
+    url = own.url.format("test_commits")
+    world, chance = World(5_000), random.Random(1)
+    lost = 0
+
+    async def scenario() -> None:
+        nonlocal lost
+        async with behind_proxies(tmp_path, url) as (servers, proxies):
+            await make_users(world, servers[0])
+            fates = [chance.choices(get_args(Fate), weights=(60, 3, 3, 2, 1), k=10_000) for _ in proxies]
+            for proxy, coming in zip(proxies, fates, strict=True):
+                proxy.fates.extend(coming)
+            await asyncio.gather(*(client(world, servers[n % PROCESSES], n) for n in range(CLIENTS)))
+            for proxy, coming in zip(proxies, fates, strict=True):
+                met = coming[: len(coming) - len(proxy.fates)]
+                lost += len(met) - met.count("pass")
+                proxy.fates.clear()
+        await check(world, url)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+    with capsys.disabled():
+        sys.stdout.write(f"\n{lost} commits lost: {dict(sorted(world.statuses.items()))}\n")
+    assert lost > 10
+    assert not any("gone" in status for status in world.statuses)
+
+
 # Silence: nothing arrives and nothing breaks off, so nobody is told. Three processes, each at another moment: with
 # locks held and a COMMIT on its way; with a COMMIT that was done, whose answer is on its way; anywhere.
 SILENCES: tuple[Fate | Silence, ...] = ("silent", "silent after", "pass")
@@ -373,12 +417,7 @@ def test_the_silence_of_a_network_loses_nothing_and_is_in_the_way_of_no_other_pr
     world, others = World(1_000_000), World(1_000_000)
 
     async def scenario() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            proxies = [await stack.enter_async_context(between(url)) for _ in SILENCES]
-            starting = processes(tmp_path, [*(proxy.url for proxy in proxies), url])
-            servers = await asyncio.to_thread(starting.__enter__)
-            stack.push_async_callback(asyncio.to_thread, starting.__exit__, None, None, None)
-            *silent, other = servers
+        async with behind_proxies(tmp_path, url, [url], len(SILENCES)) as ((*silent, other), proxies):
             await make_users(world, other)
             others.users = world.users
             clients = [asyncio.create_task(client(world, silent[n % len(silent)], n)) for n in range(24)]
