@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -287,3 +289,11 @@ def test_links_between_documents_lead_somewhere() -> None:
         if "://" not in target and not (file.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_a_short_command_imports_neither_the_server_nor_a_driver() -> None:
+    """Half of the time that it takes would go into that."""
+    unwanted = {"uvicorn", "asyncpg", "apsw", "PIL", "userfold.app"}
+    code = f"import sys, userfold.cli; print(*({unwanted} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == ""
